@@ -1,0 +1,701 @@
+"""server.py from its settings to its routes: with small real voices, and with a slow fake one where turns matter."""
+
+import asyncio
+import io
+import json
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import soundfile
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+import server
+from vits import Prepared, RunawayLength, Sentence
+from vits.text.errors import MissingLibrary, UnspeakableText
+
+SMALL_VOICES = Path(__file__).parent / "tests/golden/network"
+WINDOW_S = 0.02
+SENTENCE_WINDOWS = 10
+
+
+def model_table(name: str, voice: str = "multi_speaker_sdp", *lines: str) -> str:
+    """A [[models]] table for one of the small voices."""
+    folder = SMALL_VOICES / voice
+    files = (f'checkpoint = "{folder / "G_latest.pth"}"', f'config = "{folder / "config.json"}"')
+    return "\n".join(("[[models]]", f'name = "{name}"', *files, *lines, ""))
+
+
+POOL = (
+    "[server]\nthreads = 1\nmax_text_chars = 100\n"
+    + model_table("trio")
+    + model_table("solo", "single_speaker_dp_resblock2")
+    + model_table("pair", "speaker_list_sdp")
+    + model_table("idle", "multi_speaker_sdp", "load = false")
+)
+
+
+class Counters:
+    """What the fake voices did."""
+
+    def __init__(self) -> None:
+        self.windows: list[str] = []
+        self.running = 0
+        self.most_running = 0
+        self.lock = threading.Lock()
+
+    @property
+    def texts_in_order(self) -> list[str]:
+        """The texts by their windows, in the order of computation."""
+        return [text for text in self.windows if text != "warm-up"]
+
+
+class SlowVoice:
+    """A voice whose windows take time and are counted; its ids are its text."""
+
+    sample_rate_hz = 16000
+    languages = ("en",)
+    precision = "float32"
+    parameter_bytes = 1_000_000
+
+    def __init__(self, counters: Counters, *, speakers: dict[str, int]) -> None:
+        self.counters = counters
+        self.speakers = speakers
+
+    def prepare(self, text: str, lang: str = "auto") -> Prepared:
+        if text.startswith("crash"):
+            raise RuntimeError(text)
+        if text.startswith("runaway"):
+            raise RunawayLength("too long by far")
+        if text.startswith("missing"):
+            raise MissingLibrary("Japanese", ["somepackage==1.0"])
+        if text == "☃":
+            raise UnspeakableText("nothing is left")
+        dropped = {character: text.count(character) for character in "☃€" if character in text}
+        sentences = tuple(
+            Sentence(part, tuple(map(ord, part)), 0.1)
+            for part in text.split("|")  # type: ignore[arg-type]
+        )
+        return Prepared(sentences, dropped)
+
+    def stream(self, ids: Sequence[int], **synthesis: object) -> Iterator[Any]:
+        text = "".join(map(chr, ids)) if any(ids) else "warm-up"
+        rng = numpy.random.default_rng(hash((tuple(ids), tuple(synthesis.values()))) % 2**32)
+        for _ in range(SENTENCE_WINDOWS):
+            with self.counters.lock:
+                self.counters.windows.append(text)
+                self.counters.running += 1
+                self.counters.most_running = max(self.counters.most_running, self.counters.running)
+            time.sleep(WINDOW_S)
+            with self.counters.lock:
+                self.counters.running -= 1
+            yield rng.uniform(-1, 1, 160).astype(numpy.float32)
+
+
+@pytest.fixture
+def write_settings(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a models.toml."""
+
+    def write(document: str) -> Path:
+        path = tmp_path / "models.toml"
+        path.write_text(document)
+        return path
+
+    return write
+
+
+def when_ready(client: TestClient) -> TestClient:
+    """The client, once the models are loaded."""
+    while client.get("/health").status_code == 503:
+        time.sleep(0.01)
+    return client
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of the small real voices."""
+    path = tmp_path_factory.mktemp("pool") / "models.toml"
+    path.write_text(POOL)
+    with TestClient(server.create_app(server.read_settings(path)), raise_server_exceptions=False) as client:
+        yield when_ready(client)
+
+
+@pytest.fixture
+def counters() -> Counters:
+    """Of the fake voices of this test."""
+    return Counters()
+
+
+@pytest.fixture
+def slow_app(counters: Counters, monkeypatch: pytest.MonkeyPatch, write_settings: Callable[[str], Path]) -> Starlette:
+    """A service of one slow fake voice that lets four requests in."""
+
+    def load(checkpoint: Path, config: Path, precision: str) -> SlowVoice:
+        return SlowVoice(counters, speakers={})
+
+    monkeypatch.setattr(server, "load_voice", load)
+    path = write_settings("[server]\nthreads = 1\nmax_waiting = 4\n" + model_table("slow"))
+    return server.create_app(server.read_settings(path))
+
+
+@pytest.fixture
+def slow_client(slow_app: Starlette) -> Iterator[TestClient]:
+    """A client of the slow fake voice."""
+    with TestClient(slow_app, raise_server_exceptions=False) as client:
+        yield when_ready(client)
+
+
+@asynccontextmanager
+async def running(app: Starlette) -> AsyncIterator[server.State]:
+    """The app's state, its models loaded."""
+    async with server.lifespan(app) as state:
+        await state["ready"].wait()
+        yield state
+
+
+async def get(app: Starlette, state: server.State, text: str, leaving: asyncio.Event | None = None) -> int | None:
+    """The status of GET /speak by a client that leaves when told to; None where it left."""
+    status = None
+
+    async def receive() -> Message:
+        nonlocal first
+        if first:
+            first = False
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await (leaving or asyncio.Event()).wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+
+    first = True
+    scope = {"type": "http", "method": "GET", "path": "/speak", "headers": [], "state": dict(state)}
+    await app(scope | {"query_string": f"text={text}".encode()}, receive, send)
+    return status
+
+
+def recording(content: bytes) -> tuple[Any, int]:
+    """The 16-bit samples of a WAV file and their rate."""
+    samples, sample_rate_hz = soundfile.read(io.BytesIO(content), dtype="int16")
+    return samples, sample_rate_hz
+
+
+# Settings
+
+
+SETTINGS_THAT_CANNOT_BE = {
+    "no TOML": ("[server", "expected a readable TOML file"),
+    "no models": ("[server]\nthreads = 1", "at least one model with load = true"),
+    "unknown table": (model_table("a") + "[cache]\n", "top level: cache = {}: expected none: unknown key"),
+    "unknown server key": (model_table("a") + "[server]\nthread = 1", "[server]: thread = 1: expected none"),
+    "unknown model key": (model_table("a", "trio", "loud = true"), "[[models]] a: "),
+    "duplicate": (model_table("a") + model_table("a"), "[[models]]: name = 'a': expected once, found 2 times"),
+    "no name": ("[[models]]\nload = true", "[[models]] number 1: name = (missing): expected a name"),
+    "a slash in a name": ('[[models]]\nname = "a/b"', "name = 'a/b': expected a name of letters"),
+    "no file": (
+        '[[models]]\nname = "a"\ncheckpoint = "no.pth"',
+        "[[models]] a: checkpoint = 'no.pth': expected the path",
+    ),
+    "load is no bool": (model_table("a", "multi_speaker_sdp", "load = 1"), "load = 1: expected true or false"),
+    "scale out of range": (
+        model_table("a", "multi_speaker_sdp", "length_scale = 9"),
+        "[[models]] a: length_scale = 9: expected a number from 0.25 to 4",
+    ),
+    "scale is nan": (
+        model_table("a", "multi_speaker_sdp", "noise_scale = nan"),
+        "noise_scale = nan: expected a number",
+    ),
+    "language": (model_table("a", "multi_speaker_sdp", 'lang = "fr"'), "lang = 'fr': expected one of auto, zh, ja"),
+    "threads": (model_table("a") + "[server]\nthreads = 0", "[server]: threads = 0: expected a whole number from 1"),
+    "threads is a bool": (model_table("a") + "[server]\nthreads = true", "threads = True: expected a whole number"),
+    "precision": (model_table("a") + '[server]\nprecision = "int8"', "precision = 'int8': expected one of auto,"),
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"), SETTINGS_THAT_CANNOT_BE.values(), ids=list(SETTINGS_THAT_CANNOT_BE.keys())
+)
+def test_settings_that_cannot_be_are_refused_in_one_line(
+    document: str, message: str, write_settings: Callable[[str], Path]
+) -> None:
+    path = write_settings(document)
+    with pytest.raises(server.SettingsError) as refusal:
+        server.read_settings(path)
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_missing_settings_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(server.SettingsError, match="there is none"):
+        server.read_settings(tmp_path / "models.toml")
+
+
+def test_paths_are_relative_to_the_settings(tmp_path: Path) -> None:
+    for name in ("G.pth", "config.json"):
+        (tmp_path / name).touch()
+    path = tmp_path / "models.toml"
+    path.write_text('[[models]]\nname = "a"\ncheckpoint = "G.pth"\nconfig = "config.json"\nnoise_scale = 0\n')
+    (model,) = server.read_settings(path).models
+    assert model.checkpoint == tmp_path / "G.pth"
+    assert model.noise_scale == 0.0
+    assert model.load
+
+
+def test_the_shipped_settings_can_be_read() -> None:
+    settings = server.read_settings(Path(server.__file__).parent / "models.toml")
+    assert settings.models[0].name == "slt"
+
+
+# The pool: who speaks
+
+
+def test_speakers_lists_everybody_who_is_loaded(client: TestClient) -> None:
+    answer = client.get("/speakers").json()
+    assert answer["default"] == "trio/alice"
+    ids = [row["id"] for row in answer["speakers"]]
+    assert ids == ["trio/alice", "trio/bob", "trio/carol", "solo", "pair/left", "pair/right"]
+    row = answer["speakers"][1]
+    assert (row["model"], row["speaker"], row["sample_rate_hz"]) == ("trio", "bob", 22050)
+    assert "en" in row["languages"]
+
+
+def test_every_listed_id_speaks(client: TestClient) -> None:
+    for row in client.get("/speakers").json()["speakers"]:
+        response = client.get("/speak", params={"text": "Hello.", "speaker": row["id"]})
+        assert response.status_code == 200, row
+        assert recording(response.content)[1] == row["sample_rate_hz"]
+
+
+@pytest.mark.parametrize(("name", "full_name"), [(None, "trio/alice"), ("trio", "trio/alice"), ("right", "pair/right")])
+def test_short_names_mean_the_same_as_full_ones(client: TestClient, name: str | None, full_name: str) -> None:
+    short = client.get("/speak", params={"text": "Hello."} | ({"speaker": name} if name else {}))
+    full = client.get("/speak", params={"text": "Hello.", "speaker": full_name})
+    assert short.content == full.content
+
+
+def test_a_name_that_two_models_have_needs_the_model(
+    write_settings: Callable[[str], Path],
+) -> None:
+    path = write_settings(model_table("one") + model_table("two", "multi_speaker_sdp", 'speaker = "carol"'))
+    with TestClient(server.create_app(server.read_settings(path))) as client:
+        when_ready(client)
+        response = client.get("/speak", params={"text": "Hello.", "speaker": "bob"})
+        assert response.status_code == 404
+        assert "one/bob, two/bob" in response.json()["error"]["message"]
+        carol = client.get("/speak", params={"text": "Hello.", "speaker": "two/carol", "seed": 1})
+        assert client.get("/speak", params={"text": "Hello.", "speaker": "two", "seed": 1}).content == carol.content
+
+
+@pytest.mark.parametrize("name", ["nobody", "trio/nobody", "nobody/alice", "", "/", "trio/", "solo/solo", "0"])
+def test_an_unknown_speaker_gets_a_list_of_those_there_are(client: TestClient, name: str) -> None:
+    response = client.get("/speak", params={"text": "Hello.", "speaker": name})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (404, "unknown_speaker")
+    assert "trio/alice, trio/bob, trio/carol, solo, pair/left, pair/right" in error["message"]
+
+
+@pytest.mark.parametrize("name", ["idle", "idle/alice", "idle/nobody"])
+def test_a_speaker_that_is_not_loaded_is_said_to_be_so(client: TestClient, name: str) -> None:
+    response = client.get("/speak", params={"text": "Hello.", "speaker": name})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (404, "speaker_not_loaded")
+    assert "configured but not loaded" in error["message"]
+
+
+# Requests
+
+
+REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
+    "no text": ({}, 400, "missing_text"),
+    "empty text": ({"text": ""}, 400, "empty_text"),
+    "blank text": ({"text": " \n\u3000"}, 400, "empty_text"),
+    "text too long": ({"text": "x" * 101}, 413, "text_too_long"),
+    "unknown parameter": ({"text": "Hi", "pitch": "1"}, 400, "unknown_parameter"),
+    "a parameter in capitals": ({"text": "Hi", "Speed": "1"}, 400, "unknown_parameter"),
+    "language": ({"text": "Hi", "lang": "fr"}, 400, "bad_request"),
+    "no number": ({"text": "Hi", "noise_scale": "much"}, 400, "bad_number"),
+    "empty number": ({"text": "Hi", "noise_scale": ""}, 400, "bad_number"),
+    "nan": ({"text": "Hi", "noise_scale": "nan"}, 400, "bad_number"),
+    "infinity": ({"text": "Hi", "noise_scale_w": "inf"}, 400, "bad_number"),
+    "negative": ({"text": "Hi", "noise_scale": "-0.1"}, 400, "bad_number"),
+    "too slow": ({"text": "Hi", "length_scale": "4.1"}, 400, "bad_number"),
+    "too fast": ({"text": "Hi", "speed": "1e9"}, 400, "bad_number"),
+    "speed zero": ({"text": "Hi", "speed": "0"}, 400, "bad_number"),
+    "speed and length": ({"text": "Hi", "speed": "1", "length_scale": "1"}, 400, "bad_request"),
+    "seed with a fraction": ({"text": "Hi", "seed": "1.5"}, 400, "bad_number"),
+    "negative seed": ({"text": "Hi", "seed": "-1"}, 400, "bad_number"),
+    "huge seed": ({"text": "Hi", "seed": "4294967296"}, 400, "bad_number"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "status", "code"), REFUSALS.values(), ids=list(REFUSALS.keys()))
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_request_that_cannot_be_is_refused(
+    client: TestClient, method: str, parameters: dict[str, str], status: int, code: str
+) -> None:
+    given: dict[str, Any] = {"params": parameters} if method == "GET" else {"json": parameters}
+    response = client.request(method, "/speak", **given)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
+    assert list(response.json()) == ["error"]
+    assert list(error) == ["code", "message"]
+
+
+@pytest.mark.parametrize("query", ["text=a&text=b", "text=%ff", "text=Hi&speaker=%80"])
+def test_a_query_with_two_values_or_no_utf_8_is_refused(client: TestClient, query: str) -> None:
+    assert client.get(f"/speak?{query}").status_code == 400
+
+
+BODIES: dict[str, tuple[bytes, str, int]] = {
+    "no JSON": (b"text=Hi", "application/json", 400),
+    "a list": (b'["Hi"]', "application/json", 400),
+    "empty": (b"", "application/json", 400),
+    "duplicate": (b'{"text": "a", "text": "b"}', "application/json", 400),
+    "NaN": (b'{"text": "a", "noise_scale": NaN}', "application/json", 400),
+    "overflow": (b'{"text": "a", "noise_scale": 1e999}', "application/json", 400),
+    "huge integer": (b'{"text": "a", "noise_scale": 1' + b"0" * 400 + b"}", "application/json", 400),
+    "a bool for a number": (b'{"text": "a", "noise_scale": true}', "application/json", 400),
+    "null": (b'{"text": "a", "noise_scale": null}', "application/json", 400),
+    "a fraction for a seed": (b'{"text": "a", "seed": 1.0}', "application/json", 400),
+    "a number for text": (b'{"text": 1}', "application/json", 400),
+    "half a character": (b'{"text": "\\ud800"}', "application/json", 400),
+    "no UTF-8": (b'{"text": "\xff"}', "application/json", 400),
+    "deep": (b'{"text": ' + b"[" * 2500 + b"]" * 2500 + b"}", "application/json", 400),
+    "a form": (b"text=Hi", "application/x-www-form-urlencoded", 415),
+    "no type": (b'{"text": "Hi"}', "", 415),
+    "too large": (b'{"text": "' + b"x" * 10_000 + b'"}', "application/json", 413),
+}
+
+
+@pytest.mark.parametrize(("body", "content_type", "status"), BODIES.values(), ids=list(BODIES.keys()))
+def test_a_body_that_cannot_be_is_refused(client: TestClient, body: bytes, content_type: str, status: int) -> None:
+    response = client.post("/speak", content=body, headers={"Content-Type": content_type})
+    assert response.status_code == status
+    assert response.json()["error"]["message"]
+
+
+def test_a_post_with_a_query_is_refused(client: TestClient) -> None:
+    assert client.post("/speak?speed=2", json={"text": "Hi"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        ("/nothing", "GET", 404),
+        ("/speak/", "GET", 404),
+        ("/speak/../../etc/passwd", "GET", 404),
+        ("/speak", "DELETE", 405),
+        ("/speakers", "POST", 405),
+        ("/health", "PUT", 405),
+    ],
+)
+def test_unknown_paths_and_methods_get_a_json_error(client: TestClient, path: str, method: str, status: int) -> None:
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.json()["error"]["code"] in ("unknown_path", "method_not_allowed")
+
+
+# Sound
+
+
+def test_speak_answers_a_whole_wav_file(client: TestClient) -> None:
+    response = client.get("/speak", params={"text": "Hello from two small cores.", "speaker": "solo"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "audio/wav"
+    assert int(response.headers["content-length"]) == len(response.content)
+    samples, sample_rate_hz = recording(response.content)
+    assert sample_rate_hz == 16000
+    assert len(response.content) == 44 + 2 * len(samples)
+    assert numpy.abs(samples).max() > 0
+
+
+def test_post_speaks_as_get_does(client: TestClient) -> None:
+    parameters = {"text": "Hello.", "speaker": "trio/bob", "lang": "en", "noise_scale": 0.5, "speed": 2, "seed": 3}
+    assert client.post("/speak", json=parameters).content == client.get("/speak", params=parameters).content
+
+
+def test_one_url_is_one_recording(client: TestClient) -> None:
+    parameters = {"text": "Hello."}
+    first = client.get("/speak", params=parameters)
+    assert client.get("/speak", params=parameters).content == first.content
+    assert client.get("/speak", params=parameters | {"seed": first.headers["x-seed"]}).content == first.content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"noise_scale": 0.1},
+        {"noise_scale_w": 0.1},
+        {"length_scale": 2},
+        {"speaker": "trio/carol"},
+    ],
+)
+def test_whatever_changes_the_sound_changes_the_recording(client: TestClient, change: dict[str, Any]) -> None:
+    first = client.get("/speak", params={"text": "Hello."})
+    assert client.get("/speak", params={"text": "Hello."} | change).content != first.content
+
+
+def test_speed_is_the_inverse_of_length_scale(client: TestClient) -> None:
+    slow = client.get("/speak", params={"text": "Hello.", "length_scale": 2, "seed": 1})
+    assert client.get("/speak", params={"text": "Hello.", "speed": 0.5, "seed": 1}).content == slow.content
+
+
+def test_defaults_come_from_the_models_table(client: TestClient, write_settings: Callable[[str], Path]) -> None:
+    parameters = {"text": "Hello.", "seed": 1}
+    wanted = client.get("/speak", params=parameters | {"length_scale": 2, "noise_scale": 0, "noise_scale_w": 0.5})
+    lines = ("length_scale = 2", "noise_scale = 0", "noise_scale_w = 0.5")
+    path = write_settings(model_table("trio", "multi_speaker_sdp", *lines))
+    with TestClient(server.create_app(server.read_settings(path))) as other:
+        assert when_ready(other).get("/speak", params=parameters).content == wanted.content
+
+
+def test_sentences_are_joined_by_their_pauses(slow_client: TestClient) -> None:
+    samples, _ = recording(slow_client.get("/speak", params={"text": "one|two"}).content)
+    assert len(samples) == 2 * SENTENCE_WINDOWS * 160 + 1600
+    assert not samples[SENTENCE_WINDOWS * 160 :][:1600].any()
+
+
+def test_loud_samples_do_not_wrap_around() -> None:
+    samples = numpy.array([-1.5, -1.0, 0.0, 1.0, 1.5], numpy.float32)
+    assert server.pcm16(samples).tolist() == [-32768, -32767, 0, 32767, 32767]
+
+
+def test_head_answers_headers_without_a_synthesis(slow_client: TestClient, counters: Counters) -> None:
+    response = slow_client.head("/speak", params={"text": "one ☃"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "audio/wav"
+    assert response.headers["x-dropped-count"] == "1"
+    assert "content-length" not in response.headers
+    assert response.content == b""
+    assert slow_client.head("/speak").status_code == 400
+    assert counters.texts_in_order == []
+
+
+def test_dropped_characters_are_counted_and_named(slow_client: TestClient) -> None:
+    headers = slow_client.get("/speak", params={"text": "☃ one € and € two"}).headers
+    assert headers["x-dropped-count"] == "3"
+    assert headers["x-dropped"] == "%E2%82%AC=2, %E2%98%83=1"
+    assert "x-dropped" not in slow_client.get("/speak", params={"text": "one"}).headers
+
+
+# Errors from below
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code"),
+    [
+        ("☃", 400, "unspeakable_text"),
+        ("runaway", 422, "runaway_length"),
+        ("missing", 501, "missing_library"),
+        ("crash", 500, "internal_error"),
+    ],
+)
+def test_the_librarys_errors_are_answered_in_json(slow_client: TestClient, text: str, status: int, code: str) -> None:
+    response = slow_client.get("/speak", params={"text": text})
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert slow_client.get("/health").json()["waiting"] == 0
+
+
+def test_a_missing_library_is_named(slow_client: TestClient) -> None:
+    message = slow_client.get("/speak", params={"text": "missing"}).json()["error"]["message"]
+    assert "pip install somepackage==1.0" in message
+
+
+def test_the_users_text_is_never_logged(slow_client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for text in ("crash my secret", "runaway my secret", "my secret"):
+        response = slow_client.get("/speak", params={"text": text})
+        assert "secret" not in response.text
+    ours = [record for record in caplog.records if record.name.startswith("uvicorn")]
+    assert any("RuntimeError in /speak" in record.getMessage() for record in ours)
+    assert not any("secret" in record.getMessage() for record in ours)
+
+
+def test_the_access_log_holds_no_query() -> None:
+    record = logging.LogRecord(
+        "uvicorn.access",
+        logging.INFO,
+        "",
+        0,
+        '%s - "%s %s HTTP/%s" %d',
+        ("127.0.0.1:1", "GET", "/speak?text=secret", "1.1", 200),
+        None,
+    )
+    assert server.PathAlone().filter(record)
+    assert record.getMessage() == '127.0.0.1:1 - "GET /speak HTTP/1.1" 200'
+
+
+# Turns
+
+
+def test_requests_take_turns_window_by_window(slow_client: TestClient, counters: Counters) -> None:
+    with ThreadPoolExecutor(3) as clients:
+        responses = list(clients.map(lambda text: slow_client.get("/speak", params={"text": text}), "abc"))
+    assert [response.status_code for response in responses] == [200, 200, 200]
+    assert counters.most_running == 1
+    order = "".join(counters.texts_in_order)
+    assert all(order.count(text) == SENTENCE_WINDOWS for text in "abc")
+    middle = order[SENTENCE_WINDOWS : 2 * SENTENCE_WINDOWS]
+    assert all(len(set(middle[start : start + 3])) == 3 for start in range(0, 6, 3)), order
+
+
+def test_a_short_request_does_not_wait_for_a_long_one(slow_app: Starlette, counters: Counters) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            long = asyncio.create_task(get(slow_app, state, "|".join("l" * 20)))
+            while "l" not in counters.windows:
+                await asyncio.sleep(0.001)
+            assert await get(slow_app, state, "s") == 200
+            assert not long.done()
+            assert await long == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_leaves_costs_no_more_than_its_window(slow_app: Starlette, counters: Counters) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            leaving = asyncio.Event()
+            leaver = asyncio.create_task(get(slow_app, state, "l", leaving))
+            other = asyncio.create_task(get(slow_app, state, "o"))
+            while counters.windows.count("l") < 2:
+                await asyncio.sleep(0.001)
+            leaving.set()
+            await leaver
+            computed = counters.windows.count("l")
+            assert computed <= 4
+            assert await other == 200
+            assert counters.windows.count("l") == computed
+            assert state["turns"].waiting == 0
+        assert counters.most_running == 1
+
+    asyncio.run(scenario())
+
+
+def test_cancelled_requests_never_let_two_inferences_run_at_once(slow_app: Starlette, counters: Counters) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            for _ in range(5):
+                tasks = [asyncio.create_task(get(slow_app, state, text)) for text in "abcd"]
+                await asyncio.sleep(1.5 * WINDOW_S)
+                for task in tasks[:3]:
+                    task.cancel()
+                await asyncio.gather(*tasks[:3], return_exceptions=True)
+                assert await tasks[3] == 200
+            assert state["turns"].waiting == 0
+        assert counters.most_running == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_turn_lasts_until_the_thread_is_done() -> None:
+    async def scenario() -> None:
+        turns = server.Turns(threads=1, max_waiting=1)
+        events: list[str] = []
+
+        def first() -> None:
+            events.append("first begins")
+            time.sleep(5 * WINDOW_S)
+            events.append("first ends")
+
+        cancelled = asyncio.create_task(turns.infer(first))
+        await asyncio.sleep(WINDOW_S)
+        cancelled.cancel()
+        await turns.infer(lambda: events.append("second"))
+        assert events == ["first begins", "first ends", "second"]
+        assert cancelled.cancelled()
+        turns.close()
+
+    asyncio.run(scenario())
+
+
+def test_more_requests_than_may_wait_are_told_to_come_back(slow_client: TestClient) -> None:
+    with ThreadPoolExecutor(12) as clients:
+        responses = list(clients.map(lambda _: slow_client.get("/speak", params={"text": "a"}), range(12)))
+    statuses = [response.status_code for response in responses]
+    assert statuses.count(200) >= 4
+    refused = [response for response in responses if response.status_code == 503]
+    assert len(refused) == 12 - statuses.count(200)
+    assert refused
+    for response in refused:
+        assert int(response.headers["retry-after"]) > 0
+        assert response.json()["error"]["code"] == "busy"
+    assert slow_client.get("/speak", params={"text": "a"}).status_code == 200
+
+
+# Health
+
+
+def test_health_reports_what_is_in_force(client: TestClient) -> None:
+    report = client.get("/health").json()
+    assert report["status"] == "ready"
+    assert [(model["name"], model["loaded"]) for model in report["models"]] == [
+        ("trio", True),
+        ("solo", True),
+        ("pair", True),
+        ("idle", False),
+    ]
+    assert report["models"][0]["megabytes"] > 0
+    assert report["models"][0]["precision"] in ("float32", "bfloat16")
+    assert report["waiting"] == 0
+    assert report["rss_mb"] > 50
+    assert report["allocator"] in ("glibc", "jemalloc")
+    assert report["threads"] == 1
+    assert report["onednn_primitive_cache_capacity"] == "256"
+    assert report["lru_cache_capacity"] == "1"
+    assert report["precision"] == "auto"
+
+
+def test_nobody_is_served_until_the_models_are_loaded(
+    slow_app: Starlette, monkeypatch: pytest.MonkeyPatch, counters: Counters
+) -> None:
+    may_load = threading.Event()
+
+    def load(checkpoint: Path, config: Path, precision: str) -> SlowVoice:
+        assert may_load.wait(10)
+        return SlowVoice(counters, speakers={})
+
+    monkeypatch.setattr(server, "load_voice", load)
+    with TestClient(slow_app) as client:
+        for path in ("/health", "/speakers", "/speak?text=a"):
+            response = client.get(path)
+            assert response.status_code == 503
+            assert "retry-after" in response.headers
+        assert client.get("/health").json()["status"] == "loading"
+        may_load.set()
+        assert when_ready(client).get("/speak?text=a").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['speaker = "dave"'], "speaker = 'dave': expected one of alice, bob, carol"),
+    ],
+)
+def test_a_default_that_the_model_does_not_have_ends_the_start(
+    lines: list[str], message: str, write_settings: Callable[[str], Path]
+) -> None:
+    path = write_settings(model_table("trio", "multi_speaker_sdp", *lines))
+    (model,) = server.read_settings(path).models
+    with pytest.raises(server.SettingsError) as refusal:
+        server.load_model(path, model, "float32")
+    assert message in str(refusal.value)
+
+
+def test_errors_are_json_that_any_client_can_read(client: TestClient) -> None:
+    response = client.get("/speak")
+    assert response.headers["content-type"] == "application/json"
+    assert json.loads(response.content)["error"]["code"] == "missing_text"

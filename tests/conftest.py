@@ -1,0 +1,126 @@
+"""What the tests share: system programs that may be missing, small voices, and real servers started by run.sh."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL_VOICES = ROOT / "tests/golden/network"
+START_TIMEOUT_S = 120
+
+
+@pytest.fixture
+def needs_program() -> Callable[[str, str], str]:
+    """A system program's path; without it the test skips, or fails where CI=true says that everything is there."""
+
+    def find(name: str, package: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            reason = f"{name} is missing: apt install {package}"
+            pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        return path
+
+    return find
+
+
+@pytest.fixture
+def models_toml(tmp_path: Path) -> Path:
+    """Two small voices that are loaded and one that is not."""
+    path = tmp_path / "models.toml"
+    path.write_text(
+        "[server]\nthreads = 1\n"
+        + model_table("trio", "multi_speaker_sdp")
+        + model_table("solo", "single_speaker_dp_resblock2")
+        + model_table("idle", "speaker_list_sdp", "load = false")
+    )
+    return path
+
+
+def model_table(name: str, voice: str, *lines: str) -> str:
+    """A [[models]] table for one of the small voices."""
+    folder = SMALL_VOICES / voice
+    files = (f'checkpoint = "{folder / "G_latest.pth"}"', f'config = "{folder / "config.json"}"')
+    return "\n".join(("[[models]]", f'name = "{name}"', *files, *lines, ""))
+
+
+@dataclass
+class RunningServer:
+    """A process of ./run.sh."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log_path: Path
+    health: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """Everything it printed."""
+        return self.log_path.read_text()
+
+    def get_json(self, path: str) -> tuple[int, Any]:
+        """The status and the JSON of a GET."""
+        try:
+            with urlopen(self.url + path, timeout=30) as response:
+                return response.status, json.load(response)
+        except HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def wait_until_ready(self) -> None:
+        """Return when /health says ready; fail when the process ends before."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log
+            try:
+                status, self.health = self.get_json("/health")
+                if status == 200:
+                    return
+            except (URLError, ConnectionError):
+                pass
+            time.sleep(0.1)
+        pytest.fail(f"not ready in {START_TIMEOUT_S} s:\n{self.log}")
+
+
+StartServer = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, models_toml: Path) -> Iterator[StartServer]:
+    """Starts ./run.sh with the small voices on a free port; all that were started end with the test."""
+    started: list[RunningServer] = []
+
+    def start(*arguments: str, ready: bool = True, **variables: str) -> RunningServer:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        log_path = tmp_path / f"server-{len(started)}.log"
+        environment = os.environ | {"PORT": str(port), "MODELS": str(models_toml)} | variables
+        with log_path.open("wb") as log:
+            process = subprocess.Popen([ROOT / "run.sh", *arguments], env=environment, stdout=log, stderr=log)
+        server = RunningServer(process, port, log_path)
+        started.append(server)
+        if ready:
+            server.wait_until_ready()
+        return server
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
