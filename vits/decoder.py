@@ -1,6 +1,9 @@
 """The HiFi-GAN decoder (Kong et al., 2020) of VITS: latents to samples."""
 
-from collections.abc import Sequence
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -94,3 +97,274 @@ class Generator(nn.Module):
             blocks = self.resblocks[i * blocks_per_stage : (i + 1) * blocks_per_stage]
             x = torch.stack([block(x) for block in blocks]).sum(0) / blocks_per_stage
         return torch.tanh(self.conv_post(F.leaky_relu(x)))
+
+
+FIRST_WINDOW = 32
+"""Useful frames of the first window, and of those at the end that need no more: the wait for the first sound."""
+
+LATER_WINDOW = 96
+"""Useful frames of the other windows, of which a smaller part is context than in short ones."""
+
+LARGEST_TENSOR_BYTES = 7 * 2**20
+"""Allocators hand out larger tensors by a slow path (pages mapped anew at every call); windows shrink to stay below."""
+
+
+class Window(NamedTuple):
+    """A run of latent frames that is decoded in one go."""
+
+    start: int
+    """The first frame of which samples are wanted."""
+    frames: int
+    """How many frames the window is computed for; one of two sizes."""
+    useful: int
+    """How many of them lie inside the utterance."""
+
+
+def plan_windows(n_frames: int, first: int = FIRST_WINDOW, later: int = LATER_WINDOW) -> Iterator[Window]:
+    """Yield the windows of an utterance, which depend on nothing but its length.
+
+    A small window comes first. Large ones follow while more than a small one short of full; small ones end it.
+    """
+    start = 0
+    while start < n_frames:
+        left = n_frames - start
+        frames = later if start and left > later - first else first
+        useful = min(frames, left)
+        yield Window(start, frames, useful)
+        start += useful
+
+
+class _Conv(NamedTuple):
+    """A convolution over time on [1, C, 1, T] in channels-last memory."""
+
+    weight: Tensor
+    bias: Tensor | None
+    padding: int
+    dilation: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=(0, self.padding), dilation=(1, self.dilation))
+
+    def to(self, dtype: torch.dtype) -> "_Conv":
+        return self._replace(weight=self.weight.to(dtype), bias=None if self.bias is None else self.bias.to(dtype))
+
+
+class _Block(NamedTuple):
+    """A residual block: groups of convolutions, a residual around each group."""
+
+    groups: tuple[tuple[_Conv, ...], ...]
+
+    def to(self, dtype: torch.dtype) -> "_Block":
+        return _Block(tuple(tuple(conv.to(dtype) for conv in group) for group in self.groups))
+
+    @property
+    def reach(self) -> int:
+        """Samples on each side that one sample of the output depends on."""
+        return sum(conv.padding for group in self.groups for conv in group)
+
+    def __call__(self, x: Tensor, inside: slice) -> Tensor:
+        for group in self.groups:
+            y = x
+            for conv in group:
+                y = conv(_silenced(F.leaky_relu(y, SLOPE, inplace=y is not x), inside))
+            x = y.add_(x)
+        return x
+
+
+class _Stage(NamedTuple):
+    """An upsampling and the residual blocks after it, the division by their number left to the next stage's weights."""
+
+    up: _Conv
+    rate: int
+    trim: int
+    """Samples that the padding of the transposed convolution takes off at each end."""
+    blocks: tuple[_Block, ...]
+    context: int
+    """Samples on each side that the stages to come need."""
+
+    def to(self, dtype: torch.dtype) -> "_Stage":
+        return self._replace(up=self.up.to(dtype), blocks=tuple(block.to(dtype) for block in self.blocks))
+
+    @property
+    def reach(self) -> int:
+        """Samples that the widest block needs on each side."""
+        return max(block.reach for block in self.blocks)
+
+    @property
+    def context_before(self) -> int:
+        """Samples of the stage's input needed on each side."""
+        return -(-(self.context + self.reach + self.trim) // self.rate)
+
+    def upsampled(self, x: Tensor) -> Tensor:
+        """Return the transposed convolution of x, cropped to what the blocks need, from an ordinary convolution.
+
+        The convolution's channels are the phases of one input step, outermost, so that in channels-last memory its
+        output already is the upsampled signal.
+        """
+        y = self.up(x).permute(0, 2, 3, 1)
+        y = y.reshape(1, 1, y.shape[2] * self.rate, y.shape[3] // self.rate).permute(0, 3, 1, 2)
+        start = self.context_before * self.rate - self.context - self.reach + self.trim
+        return y[..., start : start + x.shape[3] * self.rate - 2 * (start - self.trim)]
+
+    def __call__(self, x: Tensor, inside: slice) -> Tensor:
+        total = None
+        for block in self.blocks:
+            crop = self.reach - block.reach
+            width = x.shape[3] - 2 * crop
+            near = slice(inside.start - crop, inside.stop - crop)
+            y = block(x.narrow(3, crop, width), near)
+            y = y.narrow(3, block.reach, width - 2 * block.reach)
+            total = y if total is None else total.add_(y)
+        assert total is not None
+        return total
+
+
+def _silenced(x: Tensor, inside: slice) -> Tensor:
+    """Return x [1, C, 1, T] with the columns outside the utterance set to zero, in place."""
+    if inside.start > 0:
+        x[..., : inside.start] = 0
+    if inside.stop < x.shape[3]:
+        x[..., inside.stop :] = 0
+    return x
+
+
+def _channels_last(conv: nn.Module, scale: float = 1.0) -> _Conv:
+    """Return a Conv1d as a convolution on [1, C, 1, T], its weights scaled; the Conv1d is left without weights."""
+    assert isinstance(conv, nn.Conv1d)
+    weight = conv.weight.detach()[:, :, None].mul(scale).contiguous(memory_format=torch.channels_last)
+    bias = None if conv.bias is None else conv.bias.detach()
+    del conv.weight
+    return _Conv(weight, bias, int(conv.padding[0]), conv.dilation[0])
+
+
+def _phases(up: nn.Module, scale: float) -> _Conv:
+    """Return a ConvTranspose1d as a convolution with a group of output channels for each phase of its stride."""
+    assert isinstance(up, nn.ConvTranspose1d) and up.bias is not None
+    rate, taps = up.stride[0], -(-up.kernel_size[0] // up.stride[0])
+    weight = F.pad(up.weight.detach().mul(scale), (0, taps * rate - up.kernel_size[0]))  # [C_in, C_out, taps * rate]
+    weight = weight.unflatten(2, (taps, rate)).flip(2).permute(3, 1, 0, 2)  # [rate, C_out, C_in, taps]
+    weight = weight.flatten(0, 1)[:, :, None].contiguous(memory_format=torch.channels_last)
+    del up.weight
+    return _Conv(weight, up.bias.detach().repeat(rate), taps - 1, 1)
+
+
+def _block(block: nn.Module) -> _Block:
+    if isinstance(block, ResBlock1):
+        pairs = zip(block.convs1, block.convs2, strict=True)
+        return _Block(tuple((_channels_last(conv1), _channels_last(conv2)) for conv1, conv2 in pairs))
+    assert isinstance(block, ResBlock2)
+    return _Block(tuple((_channels_last(conv),) for conv in block.convs))
+
+
+class WindowedDecoder:
+    """A Generator that runs on windows of latents and yields the same samples as over the whole utterance.
+
+    Every stage computes just the context that the stages after it need on each side and crops the rest. Columns
+    outside the utterance are set to zero before every convolution, which is what the zero padding of a whole-utterance
+    run does there. All tensors are [1, C, 1, T] in channels-last memory and have one of two sets of shapes, whatever
+    is said. Upsampling kernels exceed their rates by even numbers, so that T frames make exactly T * hop samples.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        """Take the weights out of the generator, stage by stage: it cannot run afterwards."""
+        self._pre = _channels_last(generator.conv_pre)._replace(padding=0)
+        self._cond = getattr(generator, "cond", None)
+        per_stage = len(generator.resblocks) // len(generator.ups)
+        scale, stages = 1.0, []
+        for i, up in enumerate(generator.ups):
+            blocks = tuple(_block(block) for block in generator.resblocks[i * per_stage : (i + 1) * per_stage])
+            assert isinstance(up, nn.ConvTranspose1d)
+            stages.append(_Stage(_phases(up, scale), up.stride[0], int(up.padding[0]), blocks, 0))
+            scale = 1 / per_stage
+        # A leaky ReLU passes a positive factor through: the mean over a stage's blocks is left to the weights after it.
+        self._post = _channels_last(generator.conv_post, scale)._replace(padding=0)
+        context = generator.conv_post.padding[0]
+        for i in reversed(range(len(stages))):
+            stages[i] = stages[i]._replace(context=context)
+            context = stages[i].context_before
+        self._stages = tuple(stages)
+        self._pre_context = int(generator.conv_pre.padding[0])
+        self.hop_length = math.prod(stage.rate for stage in stages)
+        self.later_window = self._later_window()
+
+    def to(self, dtype: torch.dtype) -> "WindowedDecoder":
+        """Return a decoder that computes in dtype; the speaker's bias and the samples stay float32."""
+        other = copy.copy(self)
+        other._pre, other._post = self._pre.to(dtype), self._post.to(dtype)
+        other._stages = tuple(stage.to(dtype) for stage in self._stages)
+        return other
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the convolutions compute in."""
+        return self._pre.weight.dtype
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Yield every tensor of weights."""
+        convs = [self._pre, self._post]
+        for stage in self._stages:
+            convs += [stage.up, *(conv for block in stage.blocks for group in block.groups for conv in group)]
+        for conv in convs:
+            yield from (tensor for tensor in (conv.weight, conv.bias) if tensor is not None)
+        if self._cond is not None:
+            yield from self._cond.parameters()
+
+    def windows(self, n_frames: int) -> Iterator[Window]:
+        """Yield the windows in which n_frames are to be decoded."""
+        return plan_windows(n_frames, FIRST_WINDOW, self.later_window)
+
+    def bias(self, g: Tensor | None) -> Tensor:
+        """Return the first convolution's bias [C] for speaker g [1, C, 1]: conditioning is an addition after it."""
+        assert self._pre.bias is not None
+        if g is None or self._cond is None:
+            return self._pre.bias
+        spoken = F.linear(g[:, :, 0], self._cond.weight[:, :, 0], self._cond.bias)[0]
+        return (self._pre.bias.float() + spoken).to(self.dtype)
+
+    def __call__(self, z: Tensor, window: Window, bias: Tensor) -> Tensor:
+        """Return the window's useful samples, float32 [useful * hop] in [-1, 1].
+
+        Args:
+            z: latents of the whole utterance, float32 [1, C, T].
+            window: one of `windows(T)`.
+            bias: what `bias` returned for the speaker.
+        """
+        n_frames, rate = z.shape[2], 1
+        x = self._window_of(z, window)
+        x = self._pre._replace(bias=bias)(x)
+        for stage in self._stages:
+            x = F.leaky_relu(x, SLOPE, inplace=True)
+            x = stage.upsampled(_silenced(x, _inside(window, n_frames, rate, stage.context_before)))
+            rate *= stage.rate
+            x = stage(x, _inside(window, n_frames, rate, stage.context + stage.reach))
+        x = _silenced(F.leaky_relu(x, inplace=True), _inside(window, n_frames, rate, self._stages[-1].context))
+        return torch.tanh(self._post(x).float())[0, 0, 0, : window.useful * rate]
+
+    def _window_of(self, z: Tensor, window: Window) -> Tensor:
+        """Return the window's latents with their context [1, C, 1, T] in the decoder's dtype, zero outside z."""
+        context = self._pre_context + self._stages[0].context_before
+        x = z.new_zeros((1, 1, window.frames + 2 * context, z.shape[1]), dtype=self.dtype).permute(0, 3, 1, 2)
+        first = window.start - context
+        start, stop = max(0, first), min(z.shape[2], first + x.shape[3])
+        x[0, :, 0, start - first : stop - first] = z[0, :, start:stop]
+        return x
+
+    def _later_window(self) -> int:
+        """Return the most frames, up to LATER_WINDOW, at which no tensor of float32 is too large."""
+
+        def largest(frames: int) -> int:
+            rate, sizes = 1, []
+            for stage in self._stages:
+                columns = frames * rate + 2 * stage.context_before + stage.up.padding
+                sizes.append(4 * stage.up.weight.shape[0] * columns)
+                rate *= stage.rate
+            return max(sizes)
+
+        fitting = (n for n in range(LATER_WINDOW, FIRST_WINDOW, -FIRST_WINDOW) if largest(n) <= LARGEST_TENSOR_BYTES)
+        return next(fitting, FIRST_WINDOW)
+
+
+def _inside(window: Window, n_frames: int, rate: int, context: int) -> slice:
+    """Return where the utterance lies among the columns of a window with this context, at rate columns a frame."""
+    start = context - window.start * rate
+    return slice(start, start + n_frames * rate)

@@ -1,0 +1,31 @@
+"""VITS speech synthesis on a CPU: exact, in fixed windows.
+
+torch is imported when `load_voice` or `Voice` is first asked for, so that `vits.text` can be used without it.
+"""
+
+from typing import TYPE_CHECKING
+
+from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker, VitsError
+
+if TYPE_CHECKING:
+    from vits.voice import Prepared, Sentence, Voice, load_voice
+
+__all__ = [
+    "BadRequest",
+    "BrokenCheckpoint",
+    "Prepared",
+    "RunawayLength",
+    "Sentence",
+    "UnknownSpeaker",
+    "VitsError",
+    "Voice",
+    "load_voice",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from vits import voice
+
+        return getattr(voice, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
