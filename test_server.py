@@ -20,24 +20,17 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 import server
+from tests.conftest import model_table
 from vits import Prepared, RunawayLength, Sentence
 from vits.text.errors import MissingLibrary, UnspeakableText
 
-SMALL_VOICES = Path(__file__).parent / "tests/golden/network"
 WINDOW_S = 0.02
 SENTENCE_WINDOWS = 10
 
 
-def model_table(name: str, voice: str = "multi_speaker_sdp", *lines: str) -> str:
-    """A [[models]] table for one of the small voices."""
-    folder = SMALL_VOICES / voice
-    files = (f'checkpoint = "{folder / "G_latest.pth"}"', f'config = "{folder / "config.json"}"')
-    return "\n".join(("[[models]]", f'name = "{name}"', *files, *lines, ""))
-
-
 POOL = (
     "[server]\nthreads = 1\nmax_text_chars = 100\n"
-    + model_table("trio")
+    + model_table("trio", "multi_speaker_sdp")
     + model_table("solo", "single_speaker_dp_resblock2")
     + model_table("pair", "speaker_list_sdp")
     + model_table("idle", "multi_speaker_sdp", "load = false")
@@ -143,7 +136,7 @@ def slow_app(counters: Counters, monkeypatch: pytest.MonkeyPatch, write_settings
         return SlowVoice(counters, speakers={})
 
     monkeypatch.setattr(server, "load_voice", load)
-    path = write_settings("[server]\nthreads = 1\nmax_waiting = 4\n" + model_table("slow"))
+    path = write_settings("[server]\nthreads = 1\nmax_waiting = 4\n" + model_table("slow", "multi_speaker_sdp"))
     return server.create_app(server.read_settings(path))
 
 
@@ -197,10 +190,19 @@ def recording(content: bytes) -> tuple[Any, int]:
 SETTINGS_THAT_CANNOT_BE = {
     "no TOML": ("[server", "expected a readable TOML file"),
     "no models": ("[server]\nthreads = 1", "at least one model with load = true"),
-    "unknown table": (model_table("a") + "[cache]\n", "top level: cache = {}: expected none: unknown key"),
-    "unknown server key": (model_table("a") + "[server]\nthread = 1", "[server]: thread = 1: expected none"),
+    "unknown table": (
+        model_table("a", "multi_speaker_sdp") + "[cache]\n",
+        "top level: cache = {}: expected none: unknown key",
+    ),
+    "unknown server key": (
+        model_table("a", "multi_speaker_sdp") + "[server]\nthread = 1",
+        "[server]: thread = 1: expected none",
+    ),
     "unknown model key": (model_table("a", "trio", "loud = true"), "[[models]] a: "),
-    "duplicate": (model_table("a") + model_table("a"), "[[models]]: name = 'a': expected once, found 2 times"),
+    "duplicate": (
+        model_table("a", "multi_speaker_sdp") + model_table("a", "multi_speaker_sdp"),
+        "[[models]]: name = 'a': expected once, found 2 times",
+    ),
     "no name": ("[[models]]\nload = true", "[[models]] number 1: name = (missing): expected a name"),
     "a slash in a name": ('[[models]]\nname = "a/b"', "name = 'a/b': expected a name of letters"),
     "no file": (
@@ -217,9 +219,18 @@ SETTINGS_THAT_CANNOT_BE = {
         "noise_scale = nan: expected a number",
     ),
     "language": (model_table("a", "multi_speaker_sdp", 'lang = "fr"'), "lang = 'fr': expected one of auto, zh, ja"),
-    "threads": (model_table("a") + "[server]\nthreads = 0", "[server]: threads = 0: expected a whole number from 1"),
-    "threads is a bool": (model_table("a") + "[server]\nthreads = true", "threads = True: expected a whole number"),
-    "precision": (model_table("a") + '[server]\nprecision = "int8"', "precision = 'int8': expected one of auto,"),
+    "threads": (
+        model_table("a", "multi_speaker_sdp") + "[server]\nthreads = 0",
+        "[server]: threads = 0: expected a whole number from 1",
+    ),
+    "threads is a bool": (
+        model_table("a", "multi_speaker_sdp") + "[server]\nthreads = true",
+        "threads = True: expected a whole number",
+    ),
+    "precision": (
+        model_table("a", "multi_speaker_sdp") + '[server]\nprecision = "int8"',
+        "precision = 'int8': expected one of auto,",
+    ),
 }
 
 
@@ -288,7 +299,9 @@ def test_short_names_mean_the_same_as_full_ones(client: TestClient, name: str | 
 def test_a_name_that_two_models_have_needs_the_model(
     write_settings: Callable[[str], Path],
 ) -> None:
-    path = write_settings(model_table("one") + model_table("two", "multi_speaker_sdp", 'speaker = "carol"'))
+    path = write_settings(
+        model_table("one", "multi_speaker_sdp") + model_table("two", "multi_speaker_sdp", 'speaker = "carol"')
+    )
     with TestClient(server.create_app(server.read_settings(path))) as client:
         when_ready(client)
         response = client.get("/speak", params={"text": "Hello.", "speaker": "bob"})
