@@ -1,0 +1,368 @@
+"""A voice: text to symbol ids, ids to latents, and latents to windows of samples."""
+
+import math
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vits import text as front_end
+from vits.checkpoint import Config, Network, load_network, read_config
+from vits.decoder import Window, WindowedDecoder
+from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker
+from vits.network import StochasticDurationPredictor
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""What the decoder may be asked to compute in; the other parts, a twentieth of the work, are always float32."""
+
+LEAST_BFLOAT16_SNR_DB = 30.0
+"""Signal to noise of bfloat16 against float32 below which "auto" keeps to float32."""
+
+SYMBOLS_STEP = 64
+FRAMES_STEP = 128
+"""What the text encoder's and the flow's inputs are padded to multiples of."""
+
+MAX_IDS = 2048
+"""Longest sequence of ids, blanks included: some 80 seconds of speech. Attention's memory grows with its square."""
+
+MAX_FRAMES = 16384
+"""Most frames of a sentence: 190 seconds at 22 050 Hz and 256 samples a frame."""
+
+FRAMES_PER_ID = 40
+SPARE_FRAMES = 200
+"""At length_scale 1, a sentence may have SPARE_FRAMES and FRAMES_PER_ID more for each id: ten times the usual speech."""
+
+NOISE_SCALES = (0.0, 2.0)
+LENGTH_SCALES = (0.25, 4.0)
+MAX_SEED = 2**63 - 1
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A part of a text that is spoken in one go."""
+
+    text: str
+    """As it was written."""
+    ids: tuple[int, ...]
+    """Symbol ids, blanks interspersed as the voice's config says."""
+    pause_s: float
+    """Silence after it in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A text ready to be spoken."""
+
+    sentences: tuple[Sentence, ...]
+    dropped: Mapping[str, int]
+    """Characters that the voice has no symbol for, and how often each was left out."""
+
+
+def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "auto") -> "Voice":
+    """Return the voice of a checkpoint and its config.
+
+    Args:
+        checkpoint: a G_*.pth of VITS or VITS-fast-fine-tuning.
+        config: the JSON file that belongs to it.
+        precision: what the decoder computes in, "float32" or "bfloat16"; "auto" takes bfloat16 where the CPU computes in it and
+            the voice's signal to noise against float32 is at least LEAST_BFLOAT16_SNR_DB.
+
+    Raises:
+        BrokenCheckpoint: one of the files cannot be used; the message names file and key or tensor.
+        ValueError: precision is none of the three.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    settings = read_config(config)
+    return Voice(settings, load_network(checkpoint, settings), precision)
+
+
+class Voice:
+    """A loaded checkpoint; it has no state that a synthesis changes."""
+
+    def __init__(self, config: Config, network: Network, precision: str = "auto") -> None:
+        """Take over the network, whose decoder is rebuilt and cannot run by itself afterwards."""
+        self._config = config
+        self._network = network
+        self._decoder = WindowedDecoder(network.dec)
+        del network.dec
+        self._n_speakers = 1 if network.emb_g is None else network.emb_g.num_embeddings
+        self.speakers = _speakers(config, self._n_speakers)
+        if precision == "bfloat16" or (precision == "auto" and has_bfloat16() and self._bfloat16_will_do()):
+            self._decoder = self._decoder.to(torch.bfloat16)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second."""
+        return self._config.sample_rate_hz
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a frame."""
+        return self._config.hop_length
+
+    @property
+    def cleaner(self) -> str:
+        """Name of the front end that the voice was trained with."""
+        return self._config.cleaner
+
+    @property
+    def precision(self) -> str:
+        """What the decoder computes in: "float32" or "bfloat16"."""
+        return str(self._decoder.dtype).removeprefix("torch.")
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Memory of the weights."""
+        tensors = [*self._network.parameters(), *self._decoder.parameters()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def ids(self, text: str, lang: str = "auto") -> list[int]:
+        """Return the symbol ids of a text as one sentence, blanks interspersed as the config says."""
+        prepared = self._prepared(text, lang)
+        return list(self._with_blanks([id for sentence in prepared.sentences for id in sentence.ids]))
+
+    def prepare(self, text: str, lang: str = "auto") -> Prepared:
+        """Return a text's sentences with their ids, and the characters that could not be spoken."""
+        prepared = self._prepared(text, lang)
+        sentences = (Sentence(s.text, self._with_blanks(s.ids), s.pause_s) for s in prepared.sentences)
+        return Prepared(tuple(sentences), prepared.dropped)
+
+    def durations(
+        self,
+        ids: Sequence[int],
+        speaker: int = 0,
+        noise_scale_w: float = 0.8,
+        length_scale: float = 1.0,
+        seed: int = 0,
+    ) -> NDArray[np.int64]:
+        """Return how many frames `stream` speaks each id for, int64 [len(ids)]; it raises what `stream` does."""
+        settings = self._settings(ids, speaker, 0.0, noise_scale_w, length_scale, seed)
+        frames: NDArray[np.int64] = self._encoded(settings, _noise_source(seed)).durations.numpy()
+        return frames
+
+    def stream(
+        self,
+        ids: Sequence[int],
+        speaker: int = 0,
+        noise_scale: float = 0.667,
+        noise_scale_w: float = 0.8,
+        length_scale: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[Samples]:
+        """Return an iterator over the samples, float32 [n] in [-1, 1], a window each.
+
+        Arguments are checked at the call. The first step computes the latents and the first window, each later step a
+        window. Equal arguments give equal samples, whatever else was or is being spoken.
+
+        Args:
+            ids: what `ids` or `prepare` returned; at most MAX_IDS.
+            speaker: one of the values of `speakers`; 0 for a voice with a single one.
+            noise_scale: how much the sound varies, in NOISE_SCALES.
+            noise_scale_w: how much durations vary, in NOISE_SCALES; without effect on voices with use_sdp false.
+            length_scale: factor on all durations, in LENGTH_SCALES.
+            seed: which of the possible recordings, from 0 to MAX_SEED.
+
+        Raises:
+            BadRequest: an argument is not usable.
+            UnknownSpeaker: there is no such speaker.
+            RunawayLength: (at the first step) more than SPARE_FRAMES + FRAMES_PER_ID * len(ids) frames were
+                predicted, times length_scale where that is above 1, or more than MAX_FRAMES.
+        """
+        return self._windows(self._settings(ids, speaker, noise_scale, noise_scale_w, length_scale, seed))
+
+    def _windows(self, settings: "_Settings") -> Iterator[Samples]:
+        # Inference mode belongs to a thread and ends with each step: a generator must not hold it between two.
+        z, bias = self._latents(settings)
+        for window in self._decoder.windows(z.shape[2]):
+            yield self._decoded(z, window, bias)
+
+    @torch.inference_mode()
+    def _decoded(self, z: Tensor, window: Window, bias: Tensor) -> Samples:
+        samples: Samples = self._decoder(z, window, bias).numpy()
+        return samples
+
+    @torch.inference_mode()
+    def _latents(self, settings: "_Settings") -> tuple[Tensor, Tensor]:
+        """Return the latents [1, C, T] of an utterance and the decoder's bias for its speaker."""
+        source = _noise_source(settings.seed)
+        encoded = self._encoded(settings, source)
+        m_p, logs_p = (x.repeat_interleave(encoded.durations, dim=2) for x in (encoded.m_p, encoded.logs_p))
+        noise = torch.randn(m_p.shape, generator=source)
+        z_p = m_p + noise * torch.exp(logs_p) * settings.noise_scale
+        n_frames = z_p.shape[2]
+        z_p, mask = _padded(z_p, FRAMES_STEP)
+        z = self._network.flow(z_p, mask, encoded.g)[:, :, :n_frames]
+        return z, self._decoder.bias(encoded.g)
+
+    @torch.inference_mode()
+    def _encoded(self, settings: "_Settings", source: torch.Generator) -> "_Encoded":
+        """Return what the text encoder and the duration predictor make of the ids."""
+        network, n_ids = self._network, len(settings.ids)
+        g = None if network.emb_g is None else network.emb_g(torch.tensor([settings.speaker]))[:, :, None]
+        ids, mask = _padded(torch.tensor([[settings.ids]]), SYMBOLS_STEP)
+        x, m_p, logs_p = network.enc_p(ids[:, 0], mask)
+        if isinstance(network.dp, StochasticDurationPredictor):
+            noise = torch.randn((1, 2, n_ids), generator=source) * settings.noise_scale_w
+            log_durations = network.dp(x, mask, _padded(noise, SYMBOLS_STEP)[0], g)
+        else:
+            log_durations = network.dp(x, mask, g)
+        frames = torch.ceil(torch.exp(log_durations) * mask * settings.length_scale)[0, 0, :n_ids]
+        durations = _bounded(frames, settings.length_scale)
+        return _Encoded(m_p[:, :, :n_ids], logs_p[:, :, :n_ids], durations, g)
+
+    def _settings(
+        self,
+        ids: Sequence[int],
+        speaker: int,
+        noise_scale: float,
+        noise_scale_w: float,
+        length_scale: float,
+        seed: int,
+    ) -> "_Settings":
+        """Return the arguments of a synthesis, checked."""
+        numbers = tuple(_whole("an id", number, len(self._config.symbols) - 1) for number in ids)
+        if not 0 < len(numbers) <= MAX_IDS:
+            raise BadRequest(f"there are {len(numbers)} ids, expected 1 to {MAX_IDS}")
+        try:
+            speaker = _whole("speaker", speaker, self._n_speakers - 1)
+        except BadRequest as error:
+            raise UnknownSpeaker(str(error)) from None
+        return _Settings(
+            numbers,
+            speaker,
+            _within("noise_scale", noise_scale, NOISE_SCALES),
+            _within("noise_scale_w", noise_scale_w, NOISE_SCALES),
+            _within("length_scale", length_scale, LENGTH_SCALES),
+            _whole("seed", seed, MAX_SEED),
+        )
+
+    def _prepared(self, text: str, lang: str) -> "front_end.Prepared":
+        return front_end.prepare(text, self.cleaner, self._config.symbols, lang)
+
+    def _with_blanks(self, ids: Sequence[int]) -> tuple[int, ...]:
+        if not self._config.add_blank:
+            return tuple(ids)
+        blanked = [0] * (2 * len(ids) + 1)
+        blanked[1::2] = ids
+        return tuple(blanked)
+
+    def _bfloat16_will_do(self) -> bool:
+        """Whether the decoder in bfloat16 is close enough to itself in float32, on a few windows of this voice."""
+        n_ids = 48
+        ids = tuple(number % len(self._config.symbols) for number in range(n_ids))
+        z, bias = self._latents(_Settings(ids, 0, 0.667, 0.0, 1.0, seed=0))
+        decoder = self._decoder.to(torch.bfloat16)
+        signal = noise = 0.0
+        for window in list(self._decoder.windows(z.shape[2]))[:3]:
+            expected = self._decoded(z, window, bias)
+            with torch.inference_mode():
+                samples = decoder(z, window, bias.to(torch.bfloat16)).numpy()
+            signal += float((expected**2).sum())
+            noise += float(((samples - expected) ** 2).sum())
+        return noise == 0 or (signal > 0 and 10 * math.log10(signal / noise) >= LEAST_BFLOAT16_SNR_DB)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """The checked arguments of a synthesis."""
+
+    ids: tuple[int, ...]
+    speaker: int
+    noise_scale: float
+    noise_scale_w: float
+    length_scale: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """What is known of an utterance before its latents."""
+
+    m_p: Tensor
+    logs_p: Tensor
+    durations: Tensor
+    """int64 [T], frames of each id."""
+    g: Tensor | None
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 in hardware; others convert back and forth and gain nothing."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def padded_length(length: int, step: int) -> int:
+    """Return a multiple of step that is no less than length: 1, 2, 3, 4, 6, 8, 12, 16, 24... steps.
+
+    Sizes grow with the length, so that few of them cover all lengths and every one stays in oneDNN's cache.
+    """
+    steps = -(-length // step)
+    coarse = 1 << max(0, (steps - 1).bit_length() - 2)
+    return -(-steps // coarse) * coarse * step
+
+
+def _padded(x: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """Return x [1, C, T] with zeros after it, and the mask [1, 1, T] of what was there."""
+    length = x.shape[2]
+    size = padded_length(length, step)
+    mask = (torch.arange(size) < length).float()[None, None]
+    return F.pad(x, (0, size - length)), mask
+
+
+def _bounded(frames: Tensor, length_scale: float) -> Tensor:
+    """Return durations as int64 [T], at least one frame in all."""
+    limit = min(MAX_FRAMES, round((SPARE_FRAMES + FRAMES_PER_ID * len(frames)) * max(1.0, length_scale)))
+    total = float(frames.double().sum())
+    if not total <= limit:  # nan is no number of frames either
+        raise RunawayLength(
+            f"the voice would speak {len(frames)} symbols for {total:.0f} frames, expected at most {limit}: "
+            "try another seed, or a smaller noise_scale_w or length_scale"
+        )
+    durations = frames.to(torch.int64)
+    if not total:
+        durations[0] = 1
+    return durations
+
+
+def _noise_source(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _whole(name: str, value: object, most: int) -> int:
+    """Return a whole number from 0 to most."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # what has no index raises
+    except TypeError:
+        raise BadRequest(f"{name} is {value!r}, expected a whole number") from None
+    if not 0 <= number <= most:
+        raise BadRequest(f"{name} is {number}, expected 0 to {most}")
+    return number
+
+
+def _within(name: str, value: float, limits: tuple[float, float]) -> float:
+    """Return a number within limits; nan is within none."""
+    least, most = limits
+    if not isinstance(value, int | float) or not least <= value <= most:
+        raise BadRequest(f"{name} is {value!r}, expected {least:g} to {most:g}")
+    return float(value)
+
+
+def _speakers(config: Config, n_speakers: int) -> dict[str, int]:
+    """Return the speakers' names and ids: none where there is one voice, numbers where the config gives no names."""
+    for name, number in config.speakers.items():
+        if number >= n_speakers:
+            raise BrokenCheckpoint(
+                f"{config.path}: speakers.{name} is {number}, expected less than {n_speakers}, the voices in the checkpoint"
+            )
+    if n_speakers == 1:
+        return {}
+    return dict(config.speakers) or {str(number): number for number in range(n_speakers)}
