@@ -70,9 +70,7 @@ _STOPS = frozenset("b d g k p t".split())
 # Going back from a stressed vowel, the search for the start of its syllable ends at one of these.
 _BOUNDARIES = _VOWELS | frozenset("m n ng dh f s sh th v z zh w".split())
 _CLUSTERS = frozenset(["sp", "st", "sk", "fr", "fl"])
-_HIATUS = frozenset(
-    [("er", "iy"), ("iy", "ow"), ("uw", "ow"), ("iy", "ah"), ("iy", "ey"), ("uw", "eh"), ("er", "eh")]
-)
+_HIATUS = frozenset([("er", "iy"), ("iy", "ow"), ("uw", "ow"), ("iy", "ah"), ("iy", "ey"), ("uw", "eh"), ("er", "eh")])
 _STRESS = {"1": "ˈ", "2": "ˌ"}
 
 _TO_LAZY = str.maketrans(

@@ -14,8 +14,7 @@ _UNITS = (
 ).split()
 _TENS = " ten twenty thirty forty fifty sixty seventy eighty ninety".split(" ")
 _SCALES = (
-    " thousand million billion trillion quadrillion quintillion sextillion septillion octillion "
-    "nonillion decillion"
+    " thousand million billion trillion quadrillion quintillion sextillion septillion octillion nonillion decillion"
 ).split(" ")
 _LONGEST = 3 * len(_SCALES)
 _ORDINAL_ENDINGS = {

