@@ -274,6 +274,7 @@ class Turns:
 
     def __init__(self, threads: int, max_waiting: int) -> None:
         """`threads` for one inference, at most `max_waiting` requests at once."""
+        self.threads = threads
         self.max_waiting = max_waiting
         self.waiting = 0
         self._lock = asyncio.Lock()
@@ -375,9 +376,12 @@ def load_model(path: Path, settings: ModelSettings, precision: str) -> LoadedMod
 
 
 def warm_up(model: LoadedModel) -> None:
-    """Compile and page in what a first request would otherwise wait for."""
-    for _ in model.voice.stream([0] * 64, speaker=model.default_speaker):
-        pass
+    """Compile and page in what a first request would otherwise wait for: some blanks, long enough for every window."""
+    try:
+        for _ in model.voice.stream([0] * 64, speaker=model.default_speaker, noise_scale_w=0.0, length_scale=4.0):
+            pass
+    except RunawayLength as error:
+        log.warning("%s is not warmed up: %s", model.settings.name, error)
 
 
 def configured_speakers(settings: ModelSettings) -> tuple[str, ...]:
@@ -498,10 +502,12 @@ def read_request(state: State, parameters: Mapping[str, object]) -> SpeakRequest
             message = f"There is no parameter {name!r}; there is " + ", ".join(PARAMETERS)
             raise Refusal(400, "unknown_parameter", message)
     text = read_text(parameters, state["settings"].max_text_chars)
-    model, speaker = find_speaker(state, read_string(parameters, "speaker", None))
+    model, speaker = find_speaker(state, read_string(parameters, "speaker"))
     defaults = model.settings
-    lang = read_string(parameters, "lang", defaults.lang)
-    if lang not in LANGUAGES:
+    lang = read_string(parameters, "lang")
+    if lang is None:
+        lang = defaults.lang
+    elif lang not in LANGUAGES:
         raise Refusal(400, "bad_request", "lang must be one of " + ", ".join(LANGUAGES))
     length_scale = read_number(parameters, "length_scale", defaults.length_scale)
     if "speed" in parameters:
@@ -517,7 +523,7 @@ def read_request(state: State, parameters: Mapping[str, object]) -> SpeakRequest
 
 def read_text(parameters: Mapping[str, object], max_chars: int) -> str:
     """The text, neither missing nor empty nor too long."""
-    text = read_string(parameters, "text", None)
+    text = read_string(parameters, "text")
     if text is None:
         raise Refusal(400, "missing_text", "text is missing.")
     if len(text) > max_chars:
@@ -527,11 +533,11 @@ def read_text(parameters: Mapping[str, object], max_chars: int) -> str:
     return text
 
 
-def read_string(parameters: Mapping[str, object], name: str, default: Any) -> Any:
-    """A string of whole characters, or `default` where it is not given."""
-    value = parameters.get(name, default)
+def read_string(parameters: Mapping[str, object], name: str) -> str | None:
+    """A string of whole characters, or None where it is not given."""
     if name not in parameters:
-        return default
+        return None
+    value = parameters[name]
     if not isinstance(value, str):
         raise Refusal(400, "bad_request", f"{name} must be a string.")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -696,7 +702,7 @@ async def health(request: Request[State]) -> Response:
         "waiting": state["turns"].waiting,
         "max_waiting": state["settings"].max_waiting,
         "rss_mb": round(resident_bytes() / 1e6, 1),
-        **in_force(state["settings"]),
+        **in_force(state),
     }
     headers = {} if ready else {"Retry-After": str(RETRY_AFTER_S)}
     return JSONResponse(report, 200 if ready else 503, headers)
@@ -709,13 +715,14 @@ def voice_in_force(model: LoadedModel | None) -> dict[str, object]:
     return {"megabytes": round(model.voice.parameter_bytes / 1e6, 1), "precision": model.voice.precision}
 
 
-def in_force(settings: Settings) -> dict[str, object]:
+def in_force(state: State) -> dict[str, object]:
     """The allocator, the capacities, the threads and the precision, as the running process has them."""
+    precisions = {model.voice.precision for model in state["pool"].values()}
     return {
         "allocator": allocator(),
         **{name.lower(): os.environ.get(name) for name in CACHE_CAPACITIES},
-        "threads": settings.threads,
-        "precision": settings.precision,
+        "threads": state["turns"].threads,
+        "precision": " and ".join(sorted(precisions)) or state["settings"].precision,
     }
 
 
@@ -808,8 +815,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
 async def load_pool(state: State) -> None:
     """Fill the pool and warm up its first model; where that fails the process ends, with one line saying why."""
     settings, turns = state["settings"], state["turns"]
-    log.info("In force: %s", ", ".join(f"{name} {value}" for name, value in in_force(settings).items()))
     try:
+        turns.threads = await turns.infer(torch.get_num_threads)
         for model in settings.models:
             if model.load:
                 job = partial(load_model, settings.path, model, settings.precision)
@@ -824,6 +831,7 @@ async def load_pool(state: State) -> None:
         log.exception("Cannot start")
         raise SystemExit(EXIT_START_FAILED) from None
     state["ready"].set()
+    log.info("In force: %s", ", ".join(f"{name} {value}" for name, value in in_force(state).items()))
     log.info("Ready: %.0f MB resident", resident_bytes() / 1e6)
 
 

@@ -29,7 +29,9 @@ def needs_program() -> Callable[[str, str], str]:
         path = shutil.which(name)
         if path is None:
             reason = f"{name} is missing: apt install {package}"
-            pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason)
+            pytest.skip(reason)
         return path
 
     return find
