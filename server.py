@@ -69,8 +69,13 @@ CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "LRU_CACHE_CAPACIT
 would compile every convolution again at every call. Read once each, at torch's first operation."""
 RETRY_AFTER_S = 2
 SPEAKERS_LISTED = 20
+"""How many names an error message lists; a model may have a thousand."""
 CHARACTERS_NAMED = 32
+"""How many dropped characters a header names."""
+JSON_CHARACTER_BYTES = 12
+"""The most that JSON spends on one character: two escapes such as \\ud83d."""
 JSON_OVERHEAD_BYTES = 4096
+"""Room for everything in a JSON body but the text."""
 EXIT_START_FAILED = 3
 """uvicorn's own code for an application that could not start."""
 
@@ -425,6 +430,18 @@ def find_speaker(state: State, wanted: str | None) -> tuple[LoadedModel, int]:
     raise Refusal(404, "unknown_speaker", f"There is no speaker {wanted!r}; {there_is}")
 
 
+def pcm16(samples: numpy.typing.NDArray[numpy.float32]) -> Pcm:
+    """Samples in [-1, 1] as 16-bit ones."""
+    return (samples * 32767).round().clip(-32768, 32767).astype(numpy.int16)
+
+
+def wav(samples: Pcm, sample_rate_hz: int) -> bytes:
+    """A WAV file of 16-bit samples, one channel."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate_hz, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
 @dataclass(frozen=True, slots=True)
 class SpeakRequest:
     """One request, complete and within its ranges."""
@@ -462,7 +479,8 @@ async def json_parameters(request: Request[State]) -> dict[str, object]:
         raise Refusal(415, "unsupported_media_type", "The body must be a JSON object: Content-Type: application/json.")
     if request.scope["query_string"]:
         raise Refusal(400, "bad_request", "A POST takes its parameters from the JSON body, not from the query.")
-    body = await limited_body(request, 12 * request.state["settings"].max_text_chars + JSON_OVERHEAD_BYTES)
+    max_chars = request.state["settings"].max_text_chars
+    body = await limited_body(request, JSON_CHARACTER_BYTES * max_chars + JSON_OVERHEAD_BYTES)
     try:
         parameters = json.loads(body, object_pairs_hook=without_duplicates, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
@@ -597,23 +615,16 @@ async def windows(turns: Turns, speech: SpeakRequest, prepared: Prepared) -> Asy
             yield numpy.zeros(round(sentence.pause_s * voice.sample_rate_hz), numpy.int16)
 
 
-def pcm16(samples: numpy.typing.NDArray[numpy.float32]) -> Pcm:
-    """Samples in [-1, 1] as 16-bit ones."""
-    return (samples * 32767).round().clip(-32768, 32767).astype(numpy.int16)
-
-
-def wav(samples: Pcm, sample_rate_hz: int) -> bytes:
-    """A WAV file of 16-bit samples, one channel."""
-    file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate_hz, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+def refuse_until_ready(state: State) -> None:
+    """Raise while the models are loading."""
+    if not state["ready"].is_set():
+        raise Refusal(503, "loading", "The models are still loading.", {"Retry-After": str(RETRY_AFTER_S)})
 
 
 async def speak(request: Request[State]) -> Response:
     """The text as a WAV file; for HEAD its headers alone, without a synthesis."""
     state = request.state
-    if not state["ready"].is_set():
-        raise Refusal(503, "loading", "The models are still loading.", {"Retry-After": str(RETRY_AFTER_S)})
+    refuse_until_ready(state)
     is_post = request.method == "POST"
     parameters = await json_parameters(request) if is_post else query_parameters(request.scope["query_string"])
     speech = read_request(state, parameters)
@@ -668,9 +679,8 @@ async def client_leaves(request: Request[State]) -> None:
 
 async def speakers(request: Request[State]) -> Response:
     """Everybody who can speak, and who does where a request names nobody."""
+    refuse_until_ready(request.state)
     pool = request.state["pool"]
-    if not request.state["ready"].is_set():
-        raise Refusal(503, "loading", "The models are still loading.", {"Retry-After": str(RETRY_AFTER_S)})
     rows = [
         {
             "id": model.full_name(speaker),

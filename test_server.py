@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -45,6 +46,7 @@ class Counters:
         self.running = 0
         self.most_running = 0
         self.lock = threading.Lock()
+        self.may_go_on = threading.Event()
 
     @property
     def texts_in_order(self) -> list[str]:
@@ -69,6 +71,8 @@ class SlowVoice:
             raise RuntimeError(text)
         if text.startswith("runaway"):
             raise RunawayLength("too long by far")
+        if text.startswith("ponder"):
+            assert self.counters.may_go_on.wait(10)
         if text.startswith("missing"):
             raise MissingLibrary("Japanese", ["somepackage==1.0"])
         if text == "☃":
@@ -258,6 +262,11 @@ def test_paths_are_relative_to_the_settings(tmp_path: Path) -> None:
     assert model.checkpoint == tmp_path / "G.pth"
     assert model.noise_scale == 0.0
     assert model.load
+
+
+def test_threads_are_the_physical_cores_by_default(write_settings: Callable[[str], Path]) -> None:
+    settings = server.read_settings(write_settings(model_table("a", "multi_speaker_sdp")))
+    assert 1 <= settings.threads <= len(os.sched_getaffinity(0))
 
 
 def test_the_shipped_settings_can_be_read() -> None:
@@ -636,6 +645,15 @@ def test_a_cancelled_turn_lasts_until_the_thread_is_done() -> None:
         turns.close()
 
     asyncio.run(scenario())
+
+
+def test_slow_text_work_keeps_nobody_else_waiting(slow_client: TestClient, counters: Counters) -> None:
+    with ThreadPoolExecutor(1) as clients:
+        pondering = clients.submit(slow_client.get, "/speak", params={"text": "ponder"})
+        while slow_client.get("/health").json()["waiting"] == 0:
+            time.sleep(0.001)
+        counters.may_go_on.set()
+        assert pondering.result().status_code == 200
 
 
 def test_more_requests_than_may_wait_are_told_to_come_back(slow_client: TestClient) -> None:
