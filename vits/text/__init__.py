@@ -1,15 +1,28 @@
-"""Text to symbols, without torch: each front end as the checkpoints' training had it, and what text needs before it."""
+"""Text to symbols, without torch: each front end as the checkpoints' training had it, and what text needs before it.
+
+    clean("[EN]Hello.[EN]", "cjke_cleaners2")    the text in a cleaner's symbols, exactly as in training
+    to_ids(cleaned, symbols)                     those symbols' ids
+    prepare("Hello. 你好。", cleaner, symbols)     any text, tagged, mended and cut into sentences of ids
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from vits.text.cleaners import CLEANERS, clean, languages
+from vits.text.errors import MissingLibrary, TextError, UnknownCleaner, UnknownLanguage, UnspeakableText
+from vits.text.preparation import MAX_CHARACTERS, Prepared, Sentence, prepare, to_ids
 
-from vits.text.cleaners import clean
-
-__all__ = ["clean", "to_ids"]
-
-
-def to_ids(cleaned: str, symbols: Sequence[str]) -> list[int]:
-    """The ids of those characters of a cleaned text that the symbol table has, in order."""
-    id_of = {symbol: index for index, symbol in enumerate(symbols)}
-    return [id_of[character] for character in cleaned if character in id_of]
+__all__ = [
+    "CLEANERS",
+    "MAX_CHARACTERS",
+    "MissingLibrary",
+    "Prepared",
+    "Sentence",
+    "TextError",
+    "UnknownCleaner",
+    "UnknownLanguage",
+    "UnspeakableText",
+    "clean",
+    "languages",
+    "prepare",
+    "to_ids",
+]

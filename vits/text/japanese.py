@@ -102,3 +102,16 @@ def to_ipa2(text: str) -> str:
     """Japanese text in the IPA of cjke_cleaners2."""
     text = to_romaji(text).replace("...", "…")
     return apply_rules(_TO_IPA2, apply_rules(_HATSUON, apply_rules(_SOKUON, text)))
+
+
+def unread(text: str) -> str:
+    """The Chinese characters of a Japanese text that OpenJTalk has no reading for, and so leaves out."""
+    silent = ""
+    for match in _FRAGMENT_OR_MARK.finditer(text):
+        fragment = match[1] or ""
+        if not re.search("[\u4e00-\u9fff]", fragment):
+            continue
+        for start in range(0, len(fragment), _LONGEST_FRAGMENT):
+            words: list[dict[str, str]] = _openjtalk().run_frontend(fragment[start : start + _LONGEST_FRAGMENT])
+            silent += "".join(word["string"] for word in words if word["pron"] in ("", "、"))
+    return silent

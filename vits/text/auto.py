@@ -1,0 +1,199 @@
+"""Which language each part of a text is in, by its script: what users would otherwise write as [ZH]...[ZH] tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import NamedTuple
+
+TAGS = {"ZH": "zh", "JA": "ja", "KO": "ko", "KR": "ko", "SA": "sa", "EN": "en"}
+"""Languages by tag. The cleaners say [KO]; the script that tags VITS-fast-fine-tuning's training texts says [KR]."""
+
+_TAGGED = re.compile(rf"\[({'|'.join(TAGS)})\](.*?)\[\1\]", re.DOTALL)
+_TAG = re.compile(rf"\[(?:{'|'.join(TAGS)})\]")
+
+_HAN, _KANA, _HANGUL, _DEVANAGARI, _LATIN, _OTHER, _NUMBER, _NEUTRAL = (
+    "han",
+    "kana",
+    "hangul",
+    "devanagari",
+    "latin",
+    "other",
+    "number",
+    "neutral",
+)
+_SCRIPTS = (
+    (_NUMBER, r"[$€£¥￥₩]?\d+(?:[.,:/]\d+)*(?:[%％‰℃°]+)?"),
+    (_HAN, r"[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+"),
+    (_KANA, r"[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f]+"),
+    (_HANGUL, r"[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc]+"),
+    (_DEVANAGARI, r"[\u0900-\u097f]+"),
+    (_LATIN, r"(?:[a-zA-Z\uff21-\uff3a\uff41-\uff5a]|(?![×÷])[\u00c0-\u024f\u1e00-\u1eff])(?:[\u0300-\u036f]|['’](?=[a-zA-Z]))*"),
+    (_OTHER, r"[^\W\d_]"),
+    (_NEUTRAL, r"[\W\d_]"),
+)
+_TOKEN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SCRIPTS))
+_OPENING = frozenset("([{<“‘「『（【《〈［｛¿¡#@&+-−$€£¥￥₩")
+
+
+class Span(NamedTuple):
+    """A part of a text in one language."""
+
+    text: str
+    language: str | None
+    """None where no front end of the cleaner can speak it."""
+
+
+class _Token(NamedTuple):
+    text: str
+    script: str
+
+
+@lru_cache(maxsize=4096)
+def _is_in(character: str, charset: str) -> bool:
+    try:
+        character.encode(charset)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _han_evidence(run: str) -> str | None:
+    """The language that only has such characters: Japan's standard lacks 你 and 这, China's and Taiwan's lack 気."""
+    if any(not _is_in(character, "shift_jis") for character in run):
+        return "zh"
+    if any(not _is_in(character, "gb2312") and not _is_in(character, "big5") for character in run):
+        return "ja"
+    return None
+
+
+def _clauses(tokens: list[_Token]) -> list[list[_Token]]:
+    """The tokens between commas, full stops, quotation marks and the like."""
+    clauses: list[list[_Token]] = [[]]
+    for token in tokens:
+        clauses[-1].append(token)
+        if token.script == _NEUTRAL and not token.text.isspace() and token.text not in "・-_~'’":
+            clauses.append([])
+    return clauses
+
+
+class _Tagger:
+    """Languages for the tokens of one text, as far as a cleaner has them."""
+
+    def __init__(self, languages: Sequence[str], declared: Sequence[str], tokens: list[_Token]) -> None:
+        self._languages = languages
+        preferred = [language for language in declared if language in languages]
+        self._first = (preferred or list(languages))[0]
+        self._han_preference = next((language for language in preferred if language in ("zh", "ja")), None)
+        self._han_languages = [language for language in ("zh", "ja") if language in languages]
+        self._has_kana = any(token.script == _KANA for token in tokens)
+        self._has_chinese = any(token.script == _HAN and _han_evidence(token.text) == "zh" for token in tokens)
+
+    def by_script(self, clause: list[_Token]) -> list[str | None]:
+        """The language of each token whose script says it; None for the others."""
+        return [self._of(token, clause) for token in clause]
+
+    def _of(self, token: _Token, clause: list[_Token]) -> str | None:
+        if token.script == _HAN:
+            return self._of_han(token.text, clause)
+        language = {_KANA: "ja", _HANGUL: "ko", _DEVANAGARI: "sa", _LATIN: "en"}.get(token.script)
+        return language if language in self._languages else None
+
+    def _of_han(self, run: str, clause: list[_Token]) -> str | None:
+        if len(self._han_languages) < 2:
+            return (self._han_languages or [None])[0]
+        evidence = _han_evidence(run)
+        if evidence == "zh" or (evidence == "ja" and (self._has_kana or self._han_preference != "zh")):
+            return evidence
+        scripts = {token.script for token in clause}
+        if _KANA in scripts:
+            return "ja"
+        if self._has_kana and not self._has_chinese:
+            return "ja"
+        clause_evidence = {_han_evidence(token.text) for token in clause if token.script == _HAN} - {None}
+        if len(clause_evidence) == 1:
+            return clause_evidence.pop()
+        return self._han_preference or "zh"
+
+    def neighbourly(self, tokens: list[_Token], languages: list[str | None]) -> list[str | None]:
+        """The languages, where each token that any front end can take has that of a neighbour."""
+        filled = list(languages)
+        for index, token in enumerate(tokens):
+            if filled[index] is None and not self._is_unspeakable(token):
+                filled[index] = self._neighbour(tokens, languages, filled, index)
+        return filled
+
+    def _is_unspeakable(self, token: _Token) -> bool:
+        if token.script == _LATIN:
+            return not set(self._languages) & {"zh", "ja", "ko"}
+        return token.script not in (_NUMBER, _NEUTRAL)
+
+    def _neighbour(
+        self, tokens: list[_Token], known: list[str | None], filled: list[str | None], index: int
+    ) -> str:
+        before = next((language for language in reversed(filled[:index]) if language), None)
+        ahead = next((i for i in range(index, len(tokens)) if known[i]), None)
+        after = known[ahead] if ahead is not None else None
+        if before is None or after is None:
+            return before or after or self._first
+        assert ahead is not None
+        between = tokens[index:ahead]
+        touches_next = all(token.script == _NUMBER or token.text in _OPENING for token in between)
+        touches_last = index > 0 and tokens[index].script == _NUMBER and known[index - 1] is not None
+        return after if touches_next and not touches_last else before
+
+
+def _tokens(text: str) -> list[_Token]:
+    found = [_Token(match[0], match.lastgroup or _NEUTRAL) for match in _TOKEN.finditer(text)]
+    joined = []
+    for script, group in groupby(found, lambda token: token.script):
+        if script in (_NUMBER, _NEUTRAL):
+            joined += list(group)
+        else:
+            joined.append(_Token("".join(token.text for token in group), script))
+    return joined
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    merged = []
+    for language, group in groupby((span for span in spans if span.text), lambda span: span.language):
+        merged.append(Span("".join(span.text for span in group), language))
+    return merged
+
+
+def by_script(text: str, languages: Sequence[str], declared: Sequence[str] = ()) -> list[Span]:
+    """The text without tags cut into runs of one language each, of those given.
+
+    Han goes with the kana beside it. Numbers go with the letters they touch, marks with what stands before them.
+    `declared`, the languages a model is said to speak, breaks ties.
+    """
+    tokens = _tokens(text)
+    tagger = _Tagger(languages, declared, tokens)
+    known = [language for clause in _clauses(tokens) for language in tagger.by_script(clause)]
+    filled = tagger.neighbourly(tokens, known)
+    return _merged([Span(token.text, language) for token, language in zip(tokens, filled, strict=True)])
+
+
+def spans(
+    text: str, languages: Sequence[str], declared: Sequence[str] = (), language: str | None = None
+) -> list[Span]:
+    """The whole text in runs of one language each: by its tags, else in `language`, else by script.
+
+    Tags may hold newlines and other tags. Those of languages that the cleaner lacks, and those that are not closed,
+    are left out as if they had not been written.
+    """
+    found: list[Span] = []
+    position = 0
+    for match in _TAGGED.finditer(text):
+        found += _untagged(text[position : match.start()], languages, declared, language)
+        tagged = TAGS[match[1]]
+        found += spans(match[2], languages, declared, tagged if tagged in languages else language)
+        position = match.end()
+    return _merged(found + _untagged(text[position:], languages, declared, language))
+
+
+def _untagged(text: str, languages: Sequence[str], declared: Sequence[str], language: str | None) -> list[Span]:
+    text = _TAG.sub("", text)
+    return [Span(text, language)] if language else by_script(text, languages, declared)

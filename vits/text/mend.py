@@ -1,0 +1,47 @@
+"""Numbers, dates, units and symbols in words, before a cleaner that would drop or garble them.
+
+The cleaners stay as the checkpoints' training had them: they lose the % of 12.5%, read the 14 of 3.14 as fourteen
+and 2024年 as a quantity. What is written out here, they only have to spell.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_COMPATIBLE = re.compile(
+    "[\u2100-\u2121\u2123-\u214f\u2150-\u217f\u2460-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a"
+    "\uff41-\uff5a\uff61-\uff9f\U0001d400-\U0001d7ff]+"
+)
+_STRAY = re.compile(r"[*^`#=_|\\<>{}\[\]→↓↑⁼ʰ]+")
+
+
+def _compatible(match: re.Match[str]) -> str:
+    plain = "".join(
+        str(int(unicodedata.numeric(character))) if "\u2160" <= character <= "\u217f" else character
+        for character in match[0]
+    )
+    return unicodedata.normalize("NFKC", plain).replace("\u2044", "/")
+
+
+def unify(text: str) -> str:
+    """The text with letters and digits that only look different as plain ones: １２, ①, ㎏, 𝐛𝐨𝐥𝐝, half-width kana."""
+    return _COMPATIBLE.sub(_compatible, unicodedata.normalize("NFC", text))
+
+
+def mend(text: str, language: str, *, from_dictionary: bool = True) -> str:
+    """A text in one language with what its cleaner would lose written out.
+
+    `from_dictionary`: the cleaner reads English words from a dictionary and letter by letter what that lacks.
+    """
+    text = unify(text)
+    if language == "en":
+        from vits.text import mend_english
+
+        text = mend_english.mend(text, respell=from_dictionary)
+    elif language in ("zh", "ja", "ko"):
+        from vits.text import mend_cjk
+
+        text = mend_cjk.mend(text, language)
+    # Phonetic signs in several symbol tables, never meant as such by those who type them.
+    return _STRAY.sub(" ", text)

@@ -1,0 +1,188 @@
+"""From a text as people write it to sentences of symbol ids."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vits.text import auto, sentences
+from vits.text.auto import Span
+from vits.text.cleaners import Cleaner, find
+from vits.text.errors import UnknownLanguage, UnspeakableText
+from vits.text.mend import mend as mended
+from vits.text.mend import unify
+
+LANGUAGES = ("zh", "ja", "ko", "en", "sa")
+MAX_CHARACTERS = 200
+"""Longest sentence in characters; longer ones are cut at commas, else at blanks."""
+MAX_SYMBOLS = 500
+"""Most symbols of a sentence. Digits and Chinese letters' names take many each, so length alone does not bound it."""
+
+_TAG_OF = {"zh": "ZH", "ja": "JA", "ko": "KO", "sa": "SA", "en": "EN"}
+_SPOKEN_MARKS = frozenset("%&@#‰％＆＠＃")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A part of a text that is spoken in one go."""
+
+    text: str
+    """As the cleaner is given it: numbers and symbols mended, languages tagged."""
+    cleaned: str
+    """What the cleaner made of it."""
+    ids: tuple[int, ...]
+    """The ids of those of its characters that the symbol table has, without blanks between them."""
+    pause_s: float
+    """Silence that should follow, in seconds."""
+    written: str
+    """As it was written, without language tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A text ready for a model."""
+
+    sentences: tuple[Sentence, ...]
+    """What is to be spoken, in order; at least one."""
+    dropped: Mapping[str, int]
+    """How often each letter, digit or symbol of the text had to be left out."""
+
+
+def to_ids(cleaned: str, symbols: Sequence[str]) -> list[int]:
+    """The ids of those characters of a cleaned text that the symbol table has, in order."""
+    id_of = {symbol: index for index, symbol in enumerate(symbols)}
+    return [id_of[character] for character in cleaned if character in id_of]
+
+
+def _is_spoken(character: str) -> bool:
+    """Whether a listener would miss it: letters, digits and symbols, but no marks and blanks."""
+    category = unicodedata.category(character)
+    return category[0] in "LN" or category in ("Sc", "Sm", "So") or character in _SPOKEN_MARKS
+
+
+class _Speaker:
+    """One text's way through one cleaner, with the count of what could not be spoken."""
+
+    def __init__(self, cleaner: Cleaner, symbols: Sequence[str], *, mend: bool) -> None:
+        self._cleaner = cleaner
+        self._symbols = symbols
+        self._symbol_set = frozenset(symbols)
+        self._mend = mend
+        self.dropped: Counter[str] = Counter()
+
+    def sentences(self, spans: list[Span], pause_s: float) -> list[Sentence]:
+        """The sentence that the spans make; two or more where it has too many symbols; none if it says nothing."""
+        tagged = [self._tagged(span) for span in spans if span.language]
+        text = "".join(tagged)
+        cleaned = self._cleaner.clean(text)
+        ids = tuple(to_ids(cleaned, self._symbols))
+        written = "".join(span.text for span in spans)
+        if len(ids) > MAX_SYMBOLS and len(written) > 1:
+            first, second = sentences.halves(written)
+            return [
+                *self.sentences(_slice(spans, first.start, first.end), first.pause_s),
+                *self.sentences(_slice(spans, second.start, second.end), pause_s),
+            ]
+        self._count_dropped(spans, text, cleaned)
+        if not any(unicodedata.category(self._symbols[index])[0] == "L" for index in ids):
+            return []
+        return [Sentence(text, cleaned, ids, pause_s, written.strip())]
+
+    def _tagged(self, span: Span) -> str:
+        assert span.language
+        text = mended(span.text, span.language, from_dictionary=self._cleaner.tagged) if self._mend else span.text
+        tag = f"[{_TAG_OF[span.language]}]" if self._cleaner.tagged else ""
+        return f"{tag}{text}{tag}" if text.strip() else ""
+
+    def _count_dropped(self, spans: list[Span], text: str, cleaned: str) -> None:
+        for span in spans:
+            if span.language is None:
+                self.dropped.update(filter(_is_spoken, span.text))
+            elif span.language in ("ja", "en"):
+                self.dropped.update(self._silent(span))
+        written = Counter("".join(span.text for span in spans if span.language).lower())
+        left_over = Counter(character for character in cleaned if character not in self._symbol_set)
+        for character, count in left_over.items():
+            if _is_spoken(character) and written[character]:
+                self.dropped[character] += min(count, written[character])
+
+    def _silent(self, span: Span) -> list[str]:
+        """The characters that leave nothing behind when Japanese and English marks are put into ASCII."""
+        from vits.text.english import to_ascii
+
+        text = mended(span.text, span.language or "", from_dictionary=False) if self._mend else span.text
+        silent = [character for character in text if _is_spoken(character) and not to_ascii(character).strip()]
+        if span.language == "ja":
+            from vits.text.japanese import unread
+
+            silent = [character for character in silent if ord(character) > 0x9FFF] + list(unread(text))
+        return silent
+
+
+def _slice(spans: list[Span], start: int, end: int) -> list[Span]:
+    """The spans of the characters from start to end, counted over all spans."""
+    sliced = []
+    position = 0
+    for span in spans:
+        text = span.text[max(0, start - position) : max(0, end - position)]
+        if text:
+            sliced.append(Span(text, span.language))
+        position += len(span.text)
+    return sliced
+
+
+def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
+    if language == "auto":
+        return None if cleaner.tagged else cleaner.languages[0]
+    if language not in LANGUAGES:
+        raise UnknownLanguage(f"unknown language {language!r}; known are auto, {', '.join(LANGUAGES)}")
+    if language not in cleaner.languages:
+        raise UnknownLanguage(f"{name} speaks {', '.join(cleaner.languages)}, but not {language}")
+    return language
+
+
+def prepare(
+    text: str,
+    cleaner: str,
+    symbols: Sequence[str],
+    lang: str = "auto",
+    declared_languages: Sequence[str] = (),
+    mend: bool = True,
+    max_characters: int = MAX_CHARACTERS,
+) -> Prepared:
+    """The sentences of a text in symbol ids, and the characters that could not be spoken.
+
+    Args:
+        text: what is to be spoken; parts may stand between language tags such as [ZH]...[ZH].
+        cleaner: the cleaner of the model's config.
+        symbols: the model's symbol table, in the order of ids.
+        lang: the language of what stands in no tag, zh, ja, ko, en or sa; "auto" tells by script.
+        declared_languages: languages the model is said to speak; they decide where the script does not.
+        mend: whether numbers, dates, units and the like are put into words before the cleaner gets them.
+        max_characters: the longest sentence.
+
+    Raises:
+        UnknownCleaner: no front end has that name.
+        UnknownLanguage: lang is none of these, or none of the cleaner's.
+        UnspeakableText: nothing in the text can be spoken.
+        MissingLibrary: a language in the text needs packages that are not installed.
+    """
+    front_end = find(cleaner)
+    language = _checked_language(lang, front_end, cleaner)
+    speaker = _Speaker(front_end, symbols, mend=mend)
+    text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
+    speaker.dropped.update(re.findall("[\ud800-\udfff]", text))
+    text = re.sub("[\ud800-\udfff]", "", text)
+    spans = auto.spans(unify(text) if mend else text, front_end.languages, declared_languages, language)
+    written = "".join(span.text for span in spans)
+    spoken = [
+        sentence
+        for piece in sentences.split(written, max_characters)
+        for sentence in speaker.sentences(_slice(spans, piece.start, piece.end), piece.pause_s)
+    ]
+    if not spoken:
+        raise UnspeakableText("nothing in this text can be spoken")
+    return Prepared(tuple(spoken), dict(speaker.dropped))

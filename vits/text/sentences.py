@@ -1,0 +1,134 @@
+"""Sentences of a text, each short enough to be spoken in one go, with the pause that follows it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+SENTENCE_PAUSE_S = 0.35
+PARAGRAPH_PAUSE_S = 0.6
+CLAUSE_PAUSE_S = 0.15
+NO_PAUSE_S = 0.0
+
+# A full stop after one of these ends no sentence, whatever follows.
+_TITLES = frozenset(
+    "mr mrs ms dr prof st gen rev lt sgt capt maj col cmdr adm gov sen rep hon pres messrs mt ft fig figs eq sec vol "
+    "ed pp p nos vs v cf viz al approx ca e.g i.e".split()
+)
+# After one of these it does, if a capital letter follows. "no" is a number's only before a digit.
+_ABBREVIATIONS = frozenset(
+    "etc inc ltd co corp jr sr bros dept est min max avg jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues "
+    "wed thu thur thurs fri sat sun a.m p.m b.c a.d u.s u.k u.n ph.d esq ave blvd rd".split()
+)
+_CLOSING = "\"'”’»)\\]}」』）】》〉］｝"
+_END = re.compile(rf"(?P<newline>\s*\n\s*)|(?P<wide>[。！？｡।॥]+|[…‥]+)[。！？!?…‥]*[{_CLOSING}]*|(?P<ascii>[.!?]+)[{_CLOSING}]*")
+_CLAUSE = re.compile(rf"[,，、;；:：—–،]+[{_CLOSING}]*")
+_CJK = re.compile(r"[\u1100-\u11ff\u3000-\u9fff\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef]")
+_WORD_BEFORE = re.compile(r"([^\W\d_]+(?:\.[^\W\d_]+)*)$")
+
+
+class Piece(NamedTuple):
+    """A sentence or a part of one, as the range of its characters in the text."""
+
+    start: int
+    end: int
+    pause_s: float
+
+
+def _is_abbreviated(before: str, after: str) -> bool:
+    """Whether a full stop between these two ends a word and no sentence."""
+    following = after.lstrip()
+    if following[:1].islower() or re.fullmatch(r"\s*\(?\d+", before):
+        return True
+    match = _WORD_BEFORE.search(before)
+    if not match:
+        return False
+    word = match[1]
+    if word.lower() in _TITLES or (word.lower() in ("no", "nos", "art") and following[:1].isdigit()):
+        return True
+    if word.lower() in _ABBREVIATIONS:
+        return not following[:1].isupper()
+    is_initial = len(word) == 1 and word.isupper() and word != "I"
+    return is_initial and bool(re.search(r"(?:^|[A-Z]\.\s*|\b[A-Z][a-z]+\s)$", before[: match.start()]))
+
+
+def _ends_sentence(text: str, match: re.Match[str], start: int) -> bool:
+    after = text[match.end() : match.end() + 40]
+    closes_quote = match[0][-1] in _CLOSING
+    if not after or match["newline"]:
+        return True
+    if closes_quote and (after[0].isalnum() or after[0] in ",，、"):
+        return False
+    if match["wide"]:
+        return True
+    if not after[0].isspace() and not _CJK.match(after):
+        return False
+    if match["ascii"] == ".":
+        return not _is_abbreviated(text[max(start, match.start() - 40) : match.start()], after)
+    return not after.lstrip()[:1].islower()
+
+
+def _sentences(text: str) -> list[Piece]:
+    pieces = []
+    start = 0
+    for match in _END.finditer(text):
+        if match.end() <= start or not _ends_sentence(text, match, start):
+            continue
+        if match["newline"] and not text[start : match.start()].strip():
+            if pieces:
+                pieces[-1] = Piece(pieces[-1].start, match.end(), PARAGRAPH_PAUSE_S)
+            start = match.end()
+            continue
+        pieces.append(Piece(start, match.end(), PARAGRAPH_PAUSE_S if match["newline"] else SENTENCE_PAUSE_S))
+        start = match.end()
+    if text[start:].strip():
+        pieces.append(Piece(start, len(text), SENTENCE_PAUSE_S))
+    return pieces
+
+
+def _last_break(text: str, start: int, limit: int) -> tuple[int, float]:
+    """Where a piece that starts at `start` and may reach `limit` had best end, and the pause there."""
+    earliest = start + max(1, (limit - start) // 4)
+    clause_ends = [match.end() for match in _CLAUSE.finditer(text, start, limit) if _is_clause_end(text, match)]
+    if clause_ends and clause_ends[-1] >= earliest:
+        return clause_ends[-1], CLAUSE_PAUSE_S
+    for position in range(limit, earliest, -1):
+        if text[position - 1].isspace():
+            return position, NO_PAUSE_S
+    for position in range(limit, earliest, -1):
+        if not (_is_word(text[position - 1]) and _is_word(text[position])):
+            return position, NO_PAUSE_S
+    return limit, NO_PAUSE_S
+
+
+def _is_clause_end(text: str, match: re.Match[str]) -> bool:
+    """Whether the mark does not stand inside a number such as 1,000 or 10:30."""
+    return not (text[match.start() - 1 : match.start()].isdigit() and text[match.end() : match.end() + 1].isdigit())
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() and not _CJK.match(character)
+
+
+def halves(text: str) -> list[Piece]:
+    """A text in two pieces, cut at the best place near its middle."""
+    middle, pause_s = _last_break(text, 0, max(1, (len(text) + 1) * 5 // 8))
+    return [Piece(0, middle, pause_s), Piece(middle, len(text), NO_PAUSE_S)]
+
+
+def split(text: str, max_characters: int) -> list[Piece]:
+    """The pieces of a text, in order: sentences; where one is too long, its clauses; else whatever fits.
+
+    Blanks at the edges of pieces count as theirs. No piece is longer than `max_characters`, apart from such blanks.
+    """
+    pieces = []
+    for sentence in _sentences(text):
+        start = sentence.start
+        while len(text[start : sentence.end].strip()) > max_characters:
+            while text[start].isspace():
+                start += 1
+            end, pause_s = _last_break(text, start, start + max_characters)
+            pieces.append(Piece(start, end, pause_s))
+            start = end
+        pieces.append(Piece(start, sentence.end, sentence.pause_s))
+    return pieces
