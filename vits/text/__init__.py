@@ -1,8 +1,8 @@
 """Text to symbols, without torch: each front end as the checkpoints' training had it, and what text needs before it.
 
-    clean("[EN]Hello.[EN]", "cjke_cleaners2")    the text in a cleaner's symbols, exactly as in training
-    to_ids(cleaned, symbols)                     those symbols' ids
-    prepare("Hello. 你好。", cleaner, symbols)     any text, tagged, mended and cut into sentences of ids
+clean("[EN]Hello.[EN]", "cjke_cleaners2")    the text in a cleaner's symbols, exactly as in training
+to_ids(cleaned, symbols)                     those symbols' ids
+prepare("Hello. 你好。", cleaner, symbols)     any text, tagged, mended and cut into sentences of ids
 """
 
 from __future__ import annotations

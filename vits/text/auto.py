@@ -24,17 +24,23 @@ _HAN, _KANA, _HANGUL, _DEVANAGARI, _LATIN, _OTHER, _NUMBER, _NEUTRAL = (
     "number",
     "neutral",
 )
+# A number's unit is read in the language of what stands around the number.
+_UNITS = "km/h|[ckmnμ]?m[²³]?|m/s|[mk]?g|m?[lL]|[GMk]?Hz|[KMGT]B|[kM]?W|kWh|V|dB|°[CF]?|℃|℉|m?s|h|min"
 _SCRIPTS = (
-    (_NUMBER, r"[$€£¥￥₩]?\d+(?:[.,:/]\d+)*(?:[%％‰℃°]+)?"),
+    (_NUMBER, rf"[$€£¥￥₩]?\d+(?:[.,:/]\d+)*(?:[%％‰]|\s?(?:{_UNITS})(?![A-Za-z]))?"),
     (_HAN, r"[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+"),
     (_KANA, r"[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f]+"),
     (_HANGUL, r"[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc]+"),
     (_DEVANAGARI, r"[\u0900-\u097f]+"),
-    (_LATIN, r"(?:[a-zA-Z\uff21-\uff3a\uff41-\uff5a]|(?![×÷])[\u00c0-\u024f\u1e00-\u1eff])(?:[\u0300-\u036f]|['’](?=[a-zA-Z]))*"),
+    (
+        _LATIN,
+        r"(?:[a-zA-Z\uff21-\uff3a\uff41-\uff5a]|(?![×÷])[\u00c0-\u024f\u1e00-\u1eff])(?:[\u0300-\u036f]|['’](?=[a-zA-Z]))*",
+    ),
     (_OTHER, r"[^\W\d_]"),
     (_NEUTRAL, r"[\W\d_]"),
 )
 _TOKEN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SCRIPTS))
+_WIDE_MARKS = frozenset("，。、；：！？")
 _OPENING = frozenset("([{<“‘「『（【《〈［｛¿¡#@&+-−$€£¥￥₩")
 
 
@@ -103,7 +109,7 @@ class _Tagger:
 
     def _of_han(self, run: str, clause: list[_Token]) -> str | None:
         if len(self._han_languages) < 2:
-            return (self._han_languages or [None])[0]
+            return self._han_languages[0] if self._han_languages else None
         evidence = _han_evidence(run)
         if evidence == "zh" or (evidence == "ja" and (self._has_kana or self._han_preference != "zh")):
             return evidence
@@ -117,32 +123,44 @@ class _Tagger:
             return clause_evidence.pop()
         return self._han_preference or "zh"
 
-    def neighbourly(self, tokens: list[_Token], languages: list[str | None]) -> list[str | None]:
+    def neighbourly(self, tokens: list[_Token], known: list[str | None]) -> list[str | None]:
         """The languages, where each token that any front end can take has that of a neighbour."""
-        filled = list(languages)
-        for index, token in enumerate(tokens):
-            if filled[index] is None and not self._is_unspeakable(token):
-                filled[index] = self._neighbour(tokens, languages, filled, index)
+        following = self._following(tokens, known)
+        filled: list[str | None] = []
+        before: str | None = None
+        is_after_wide_mark = touches_last = False
+        for token, language, (after, touches_next) in zip(tokens, known, following, strict=True):
+            if language is None and not self._is_unspeakable(token):
+                if before is None or (touches_next and not (touches_last and token.script == _NUMBER)):
+                    language = after or before or self._first
+                elif is_after_wide_mark and before == "en" and token.script == _NUMBER:
+                    language = after or before
+                else:
+                    language = before
+            elif language is not None:
+                before, is_after_wide_mark = language, False
+            is_after_wide_mark |= token.text in _WIDE_MARKS
+            touches_last = token.script not in (_NUMBER, _NEUTRAL)
+            filled.append(language)
         return filled
+
+    def _following(self, tokens: list[_Token], known: list[str | None]) -> list[tuple[str | None, bool]]:
+        """For each token the next known language, and whether only numbers and opening marks stand before it."""
+        following: list[tuple[str | None, bool]] = []
+        after: str | None = None
+        touches = False
+        for token, language in zip(reversed(tokens), reversed(known), strict=True):
+            if language is not None:
+                after, touches = language, True
+            else:
+                touches = touches and (token.script == _NUMBER or token.text in _OPENING)
+            following.append((after, touches))
+        return following[::-1]
 
     def _is_unspeakable(self, token: _Token) -> bool:
         if token.script == _LATIN:
             return not set(self._languages) & {"zh", "ja", "ko"}
         return token.script not in (_NUMBER, _NEUTRAL)
-
-    def _neighbour(
-        self, tokens: list[_Token], known: list[str | None], filled: list[str | None], index: int
-    ) -> str:
-        before = next((language for language in reversed(filled[:index]) if language), None)
-        ahead = next((i for i in range(index, len(tokens)) if known[i]), None)
-        after = known[ahead] if ahead is not None else None
-        if before is None or after is None:
-            return before or after or self._first
-        assert ahead is not None
-        between = tokens[index:ahead]
-        touches_next = all(token.script == _NUMBER or token.text in _OPENING for token in between)
-        touches_last = index > 0 and tokens[index].script == _NUMBER and known[index - 1] is not None
-        return after if touches_next and not touches_last else before
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -176,9 +194,7 @@ def by_script(text: str, languages: Sequence[str], declared: Sequence[str] = ())
     return _merged([Span(token.text, language) for token, language in zip(tokens, filled, strict=True)])
 
 
-def spans(
-    text: str, languages: Sequence[str], declared: Sequence[str] = (), language: str | None = None
-) -> list[Span]:
+def spans(text: str, languages: Sequence[str], declared: Sequence[str] = (), language: str | None = None) -> list[Span]:
     """The whole text in runs of one language each: by its tags, else in `language`, else by script.
 
     Tags may hold newlines and other tags. Those of languages that the cleaner lacks, and those that are not closed,

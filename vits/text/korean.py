@@ -10,7 +10,7 @@ import unicodedata
 from contextlib import suppress
 from functools import lru_cache
 
-from vits.text.errors import MissingLibrary
+from vits.text.libraries import load
 from vits.text.rules import apply_rules, compile_rules, replace_all, spell_latin
 
 _CLASSIFIERS = (
@@ -19,7 +19,34 @@ _CLASSIFIERS = (
 _LETTER_NAMES = dict(
     zip(
         "abcdefghijklmnopqrstuvwxyz",
-        "에이 비 시 디 이 에프 지 에이치 아이 제이 케이 엘 엠 엔 오 피 큐 아르 에스 티 유 브이 더블유 엑스 와이 제트".split(),
+        [
+            "에이",
+            "비",
+            "시",
+            "디",
+            "이",
+            "에프",
+            "지",
+            "에이치",
+            "아이",
+            "제이",
+            "케이",
+            "엘",
+            "엠",
+            "엔",
+            "오",
+            "피",
+            "큐",
+            "아르",
+            "에스",
+            "티",
+            "유",
+            "브이",
+            "더블유",
+            "엑스",
+            "와이",
+            "제트",
+        ],
         strict=True,
     )
 )
@@ -132,7 +159,7 @@ def _letters(character: str) -> str:
     if 0x1100 <= code <= 0x11FF:
         name = unicodedata.name(character).split(" ", 2)[2]
         with suppress(KeyError):
-            return unicodedata.lookup(f"HANGUL LETTER {name}")
+            character = unicodedata.lookup(f"HANGUL LETTER {name}")
     return character
 
 
@@ -144,12 +171,8 @@ def to_letters(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _romanise(run: str) -> str:
-    try:
-        from ko_pron import romanise
-    except ImportError as error:
-        raise MissingLibrary("Korean", ["ko-pron"]) from error
-    ipa: str = romanise(run, "ipa")
-    return ipa.split("] ~ [")[0]
+    ipa: str = load("ko_pron", "Korean").romanise(run, "ipa")
+    return ipa.partition("] ~ [")[0]
 
 
 def to_lazy_ipa(text: str) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from vits.text.errors import MissingLibrary
-from vits.text.pinyin import PACKAGES, bopomofo
+from vits.text.libraries import load
+from vits.text.pinyin import bopomofo
 from vits.text.rules import apply_rules, compile_rules, replace_all, spell_latin
 
 _LETTER_NAMES = {
@@ -143,7 +143,9 @@ _IPA = (
     *_TONES_AND_MARKS,
 )
 _ROMAJI_GLIDES = compile_rules([("i([aoe])", r"y\1"), ("u([aoəe])", r"w\1")])
-_ROMAJI_SYLLABIC = compile_rules([("([ʦsɹ]`[⁼ʰ]?)([→↓↑ ]+|$)", r"\1ɹ`\2"), ("ɻ", "ɹ`"), ("([ʦs][⁼ʰ]?)([→↓↑ ]+|$)", r"\1ɹ\2")])
+_ROMAJI_SYLLABIC = compile_rules(
+    [("([ʦsɹ]`[⁼ʰ]?)([→↓↑ ]+|$)", r"\1ɹ`\2"), ("ɻ", "ɹ`"), ("([ʦs][⁼ʰ]?)([→↓↑ ]+|$)", r"\1ɹ\2")]
+)
 _IPA_GLIDES = compile_rules([("i([aoe])", r"j\1"), ("u([aoəe])", r"w\1")])
 _IPA_SYLLABIC = compile_rules([("([sɹ]`[⁼ʰ]?)([→↓↑ ]+|$)", r"\1ɹ`\2"), ("ɻ", "ɹ`"), ("(s[⁼ʰ]?)([→↓↑ ]+|$)", r"\1ɹ\2")])
 _ROMAJI_TO_LAZY_IPA = compile_rules(
@@ -191,11 +193,8 @@ def _expand_numbers(text: str) -> str:
 
 
 def _cut(text: str) -> list[str]:
-    try:
-        import rjieba
-    except ImportError as error:
-        raise MissingLibrary("Chinese", PACKAGES) from error
-    return rjieba.cut(text)
+    words: list[str] = load("rjieba", "Chinese").cut(text)
+    return words
 
 
 def to_bopomofo(text: str) -> str:

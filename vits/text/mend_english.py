@@ -9,9 +9,20 @@ from vits.text.english import ABBREVIATIONS, pronunciations, to_ascii
 from vits.text.english_numbers import cardinal, expand_numbers, ordinal
 
 _NUMBER = r"\d+(?:\.\d+)?"
-_MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 _CURRENCIES = {
     "$": ("dollar", "cent"),
     "€": ("euro", "cent"),
@@ -60,6 +71,8 @@ _UNITS = {
     "V": "volts",
     "dB": "decibels",
     "°C": "degrees Celsius",
+    "℃": "degrees Celsius",
+    "℉": "degrees Fahrenheit",
     "°F": "degrees Fahrenheit",
     "°": "degrees",
     "ms": "milliseconds",
@@ -84,14 +97,23 @@ _SIGNS = {
     "°": " degrees ",
     "№": "number ",
 }
+_PHRASES = {"e.g.": "for example", "i.e.": "that is", "etc.": "et cetera", "vs.": "versus"}
+_PHRASE = re.compile(r"(?<![\w.])(?:e\.g\.|i\.e\.|etc\.|vs\.)", re.IGNORECASE)
+_WIDE_MARKS = str.maketrans(
+    {"，": ", ", "。": ". ", "、": ", ", "；": "; ", "：": ": ", "！": "! ", "？": "? ", "（": " (", "）": ") "}
+)
 _HALVES = {"1/2": "one half", "1/3": "one third", "2/3": "two thirds", "1/4": "one quarter", "3/4": "three quarters"}
-_UNIT = re.compile(rf"({_NUMBER})\s?({'|'.join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))})(?![A-Za-z\d/])")
+_UNIT = re.compile(
+    rf"({_NUMBER})\s?({'|'.join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))})(?![A-Za-z\d/])"
+)
 _SCALE = r"(?:\s?(thousand|million|billion|trillion|[kKMB](?![A-Za-z])))?"
 _SCALES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
 _CURRENCY = re.compile(rf"([$€£¥￥₩₹])\s?({_NUMBER}){_SCALE}")
 _ISO_DATE = re.compile(r"(?<![\d/.-])(\d{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12]\d|0?[1-9])(?![\d/.-]*\d)")
 _DATE = re.compile(r"(?<![\d/.-])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/.-]*\d)")
-_TIME = re.compile(r"(?<![\d:.])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?:\s?([ap])\.?m\b\.?)?(?![\d:])", re.IGNORECASE)
+_TIME = re.compile(
+    r"(?<![\d:.])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?:\s?([ap])\.?m\b\.?)?(?![\d:])", re.IGNORECASE
+)
 _HOUR = re.compile(r"(?<![\d:.])(1[0-2]|0?[1-9])\s?([ap])\.?m\b\.?(?![A-Za-z])", re.IGNORECASE)
 _LETTER_RUN = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -148,7 +170,9 @@ def _unit(match: re.Match[str]) -> str:
     if match[1] != "1":
         return f"{match[1]} {name}"
     first, *others = name.split(" ")
-    singular = {"feet": "foot", "hertz": "hertz", "square": "square", "cubic": "cubic"}.get(first, first.removesuffix("s"))
+    singular = {"feet": "foot", "hertz": "hertz", "square": "square", "cubic": "cubic"}.get(
+        first, first.removesuffix("s")
+    )
     return " ".join([match[1], singular, *others])
 
 
@@ -167,7 +191,9 @@ def _quantities(text: str) -> str:
     text = _HOUR.sub(lambda match: f"{cardinal(match[1])} {_spelled(match[2] + 'm')}", text)
     text = _CURRENCY.sub(_money, text)
     text = re.sub(rf"({_NUMBER})\s?([€£])", lambda match: _count(match[1], _CURRENCIES[match[2]][0]), text)
-    text = re.sub(r"(?<![\d/.])\d{1,3}/\d{1,3}(?![\d/.]*\d)", lambda m: _HALVES.get(m[0], m[0].replace("/", " over ")), text)
+    text = re.sub(
+        r"(?<![\d/.])\d{1,3}/\d{1,3}(?![\d/.]*\d)", lambda m: _HALVES.get(m[0], m[0].replace("/", " over ")), text
+    )
     text = re.sub(rf"(?<=\d)%\s?[-–—~]\s?(?={_NUMBER})", " percent to ", text)
     text = re.sub(rf"(?<![\d.-])({_NUMBER})\s?([-–—~])\s?({_NUMBER})(?![\d-]|\.\d)", _range, text)
     text = re.sub(rf"(?<![\w)\]-])[-−](?={_NUMBER})", "minus ", text)
@@ -247,7 +273,8 @@ def mend(text: str, *, respell: bool) -> str:
     `respell`: words that the dictionary lacks are written by parts, letters or sounds, for cleaners that only have
     the dictionary and would read them letter by letter, leaving out c and q.
     """
-    text = _quantities(text)
+    text = _quantities(text.translate(_WIDE_MARKS))
+    text = _PHRASE.sub(lambda match: _PHRASES[match[0].lower()], text)
     for sign, words in _SIGNS.items():
         text = text.replace(sign, words)
     text = re.sub(r"(?<=\w)/(?=\w)", " ", text)

@@ -7,18 +7,14 @@ segmentation (seg/mmseg.py) and the change to Bopomofo (style/bopomofo.py) are f
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from bisect import bisect_left
 from functools import cache, lru_cache
 from itertools import groupby
-from pathlib import Path
 
-from vits.text.errors import MissingLibrary
+from vits.text.libraries import data_file
 from vits.text.rules import apply_rules, compile_rules, replace_all
-
-PACKAGES = ("pypinyin==0.54.0", "rjieba")
 
 _HAN = re.compile(
     "[\u3007\ue815-\ue864\ufa18\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a703-\U0002b73f"
@@ -87,10 +83,7 @@ _SYLLABLES = re.compile(r'\[\n"([^"]*)"')
 
 
 def _data_file(name: str) -> str:
-    spec = importlib.util.find_spec("pypinyin")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingLibrary("Chinese", PACKAGES)
-    return (Path(spec.submodule_search_locations[0]) / name).read_text(encoding="utf-8")
+    return data_file("pypinyin", name, "Chinese").read_text(encoding="utf-8")
 
 
 @cache

@@ -169,6 +169,7 @@ def prepare(
         UnknownLanguage: lang is none of these, or none of the cleaner's.
         UnspeakableText: nothing in the text can be spoken.
         MissingLibrary: a language in the text needs packages that are not installed.
+
     """
     front_end = find(cleaner)
     language = _checked_language(lang, front_end, cleaner)

@@ -1,6 +1,7 @@
 """Sanskrit in Devanagari as IPA, for the [SA] tag of cjks_cleaners.
 
-Follows sanskrit.py of VITS-fast-fine-tuning; the transliteration is that of IAST, as indic_transliteration 2.3.37 has it.
+Follows sanskrit.py of VITS-fast-fine-tuning; the transliteration to IAST is that of
+indic_transliteration 2.3.37.
 """
 
 from __future__ import annotations
@@ -12,12 +13,65 @@ from vits.text.rules import replace_all
 _CONSONANTS = dict(
     zip(
         "कखगघङचछजझञटठडढणतथदधनपफबभमयरलवशषसहळऩऱऴ\u0958\u0959\u095a\u095b\u095c\u095e\u095f",
-        "k kh g gh ṅ c ch j jh ñ ṭ ṭh ḍ ḍh ṇ t th d dh n p ph b bh m y r l v ś ṣ s h l̤ ṉ ṟ ḻ q k͟h ġ z r̤ f ẏ".split(),
+        [
+            "k",
+            "kh",
+            "g",
+            "gh",
+            "ṅ",
+            "c",
+            "ch",
+            "j",
+            "jh",
+            "ñ",
+            "ṭ",
+            "ṭh",
+            "ḍ",
+            "ḍh",
+            "ṇ",
+            "t",
+            "th",
+            "d",
+            "dh",
+            "n",
+            "p",
+            "ph",
+            "b",
+            "bh",
+            "m",
+            "y",
+            "r",
+            "l",
+            "v",
+            "ś",
+            "ṣ",
+            "s",
+            "h",
+            "l̤",
+            "ṉ",
+            "ṟ",
+            "ḻ",
+            "q",
+            "k͟h",
+            "ġ",
+            "z",
+            "r̤",
+            "f",
+            "ẏ",
+        ],
         strict=True,
     )
 )
-_VOWELS = dict(zip("अआइईउऊऋॠऌॡएऐओऔऎऒ", "a ā i ī u ū ṛ ṝ ḷ ḹ e ai o au è ò".split(), strict=True))
-_VOWEL_SIGNS = dict(zip("ािीुूृॄॢॣेैोौॆॊ", "ā i ī u ū ṛ ṝ ḷ ḹ e ai o au è ò".split(), strict=True))
+_VOWELS = dict(
+    zip(
+        "अआइईउऊऋॠऌॡएऐओऔऎऒ",
+        ["a", "ā", "i", "ī", "u", "ū", "ṛ", "ṝ", "ḷ", "ḹ", "e", "ai", "o", "au", "è", "ò"],
+        strict=True,
+    )
+)
+_VOWEL_SIGNS = dict(
+    zip("ािीुूृॄॢॣेैोौॆॊ", ["ā", "i", "ī", "u", "ū", "ṛ", "ṝ", "ḷ", "ḹ", "e", "ai", "o", "au", "è", "ò"], strict=True)
+)
 _VIRAMA = "्"
 _OTHERS = {"ं": "ṃ", "ः": "ḥ", "ँ": "~", "ऽ": "'", "।": "|", "॥": "||"} | {
     chr(0x966 + digit): str(digit) for digit in range(10)

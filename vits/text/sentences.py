@@ -11,17 +11,23 @@ CLAUSE_PAUSE_S = 0.15
 NO_PAUSE_S = 0.0
 
 # A full stop after one of these ends no sentence, whatever follows.
-_TITLES = frozenset(
-    "mr mrs ms dr prof st gen rev lt sgt capt maj col cmdr adm gov sen rep hon pres messrs mt ft fig figs eq sec vol "
-    "ed pp p nos vs v cf viz al approx ca e.g i.e".split()
+_TITLE = re.compile(
+    "mr|mrs|ms|dr|prof|st|gen|rev|lt|sgt|capt|maj|col|cmdr|adm|gov|sen|rep|hon|pres|messrs|mt|ft|fig|figs|eq|sec|vol|"
+    r"ed|pp|p|vs|v|cf|viz|al|approx|ca|e\.g|i\.e",
+    re.IGNORECASE,
 )
-# After one of these it does, if a capital letter follows. "no" is a number's only before a digit.
-_ABBREVIATIONS = frozenset(
-    "etc inc ltd co corp jr sr bros dept est min max avg jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues "
-    "wed thu thur thurs fri sat sun a.m p.m b.c a.d u.s u.k u.n ph.d esq ave blvd rd".split()
+# After one of these it does, if a capital letter follows.
+_ABBREVIATION = re.compile(
+    "etc|inc|ltd|co|corp|jr|sr|bros|dept|est|min|max|avg|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|"
+    r"thu|thurs?|fri|sat|sun|[ap]\.m|b\.c|a\.d|u\.[skn]|ph\.d|esq|ave|blvd|rd",
+    re.IGNORECASE,
 )
+# After one of these it does, unless a digit follows.
+_NUMBERED = re.compile("nos?|art", re.IGNORECASE)
 _CLOSING = "\"'”’»)\\]}」』）】》〉］｝"
-_END = re.compile(rf"(?P<newline>\s*\n\s*)|(?P<wide>[。！？｡।॥]+|[…‥]+)[。！？!?…‥]*[{_CLOSING}]*|(?P<ascii>[.!?]+)[{_CLOSING}]*")
+_END = re.compile(
+    rf"(?P<newline>\n\s*)|(?P<wide>[。！？｡।॥]+|[…‥]+)[。！？!?…‥]*[{_CLOSING}]*|(?P<ascii>[.!?]+)[{_CLOSING}]*"
+)
 _CLAUSE = re.compile(rf"[,，、;；:：—–،]+[{_CLOSING}]*")
 _CJK = re.compile(r"[\u1100-\u11ff\u3000-\u9fff\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef]")
 _WORD_BEFORE = re.compile(r"([^\W\d_]+(?:\.[^\W\d_]+)*)$")
@@ -44,12 +50,12 @@ def _is_abbreviated(before: str, after: str) -> bool:
     if not match:
         return False
     word = match[1]
-    if word.lower() in _TITLES or (word.lower() in ("no", "nos", "art") and following[:1].isdigit()):
+    if _TITLE.fullmatch(word) or (_NUMBERED.fullmatch(word) and following[:1].isdigit()):
         return True
-    if word.lower() in _ABBREVIATIONS:
+    if _ABBREVIATION.fullmatch(word):
         return not following[:1].isupper()
     is_initial = len(word) == 1 and word.isupper() and word != "I"
-    return is_initial and bool(re.search(r"(?:^|[A-Z]\.\s*|\b[A-Z][a-z]+\s)$", before[: match.start()]))
+    return is_initial and bool(re.search(r"(?:^|[A-Z]\.\s*|\b[A-Z][a-z]+\.?\s)$", before[: match.start()]))
 
 
 def _ends_sentence(text: str, match: re.Match[str], start: int) -> bool:
@@ -69,7 +75,7 @@ def _ends_sentence(text: str, match: re.Match[str], start: int) -> bool:
 
 
 def _sentences(text: str) -> list[Piece]:
-    pieces = []
+    pieces: list[Piece] = []
     start = 0
     for match in _END.finditer(text):
         if match.end() <= start or not _ends_sentence(text, match, start):
@@ -116,19 +122,26 @@ def halves(text: str) -> list[Piece]:
     return [Piece(0, middle, pause_s), Piece(middle, len(text), NO_PAUSE_S)]
 
 
+def _trimmed(text: str, piece: Piece) -> Piece:
+    start, end = piece.start, piece.end
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    while start < end and text[start].isspace():
+        start += 1
+    return Piece(start, end, piece.pause_s)
+
+
 def split(text: str, max_characters: int) -> list[Piece]:
     """The pieces of a text, in order: sentences; where one is too long, its clauses; else whatever fits.
 
-    Blanks at the edges of pieces count as theirs. No piece is longer than `max_characters`, apart from such blanks.
+    None is longer than `max_characters`, none begins or ends with a blank, and only blanks stand between them.
     """
     pieces = []
     for sentence in _sentences(text):
-        start = sentence.start
-        while len(text[start : sentence.end].strip()) > max_characters:
-            while text[start].isspace():
-                start += 1
-            end, pause_s = _last_break(text, start, start + max_characters)
-            pieces.append(Piece(start, end, pause_s))
-            start = end
-        pieces.append(Piece(start, sentence.end, sentence.pause_s))
-    return pieces
+        piece = _trimmed(text, sentence)
+        while piece.end - piece.start > max_characters:
+            end, pause_s = _last_break(text, piece.start, piece.start + max_characters)
+            pieces.append(_trimmed(text, Piece(piece.start, end, pause_s)))
+            piece = _trimmed(text, Piece(end, piece.end, sentence.pause_s))
+        pieces.append(piece)
+    return [piece for piece in pieces if piece.start < piece.end]
