@@ -44,7 +44,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vits import BadRequest, Prepared, RunawayLength, VitsError, Voice, load_voice
-from vits.text.errors import MissingLibrary, TextError, UnknownLanguage, UnspeakableText
+from vits.text import MissingLibrary, TextError, UnknownLanguage, UnspeakableText, languages
 
 # uvicorn and gunicorn's uvicorn worker both give this logger their handlers.
 log = logging.getLogger("uvicorn.error")
@@ -53,7 +53,7 @@ Result = TypeVar("Result")
 Pcm = numpy.typing.NDArray[numpy.int16]
 
 HERE = Path(__file__).resolve().parent
-LANGUAGES = ("auto", "zh", "ja", "en", "ko")
+LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
 PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_SEED = 2**32 - 1
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -363,9 +363,9 @@ def load_model(path: Path, settings: ModelSettings, precision: str) -> LoadedMod
     if settings.speaker is not None and settings.speaker not in voice.speakers:
         names = listed(voice.speakers) or "none: the model has a single voice"
         raise SettingsError(f"{where}: speaker = {settings.speaker!r}: expected one of {names}")
-    if settings.lang not in ("auto", *voice.languages):
-        languages = ", ".join(("auto", *voice.languages))
-        raise SettingsError(f"{where}: lang = {settings.lang!r}: expected one of {languages}")
+    if settings.lang not in ("auto", *languages(voice.cleaner)):
+        known = ", ".join(("auto", *languages(voice.cleaner)))
+        raise SettingsError(f"{where}: lang = {settings.lang!r}: expected one of {known}")
     first = min(voice.speakers.values(), default=0)
     default_speaker = first if settings.speaker is None else voice.speakers[settings.speaker]
     log.info(
@@ -686,7 +686,7 @@ async def speakers(request: Request[State]) -> Response:
             "id": model.full_name(speaker),
             "model": model.settings.name,
             "speaker": speaker,
-            "languages": model.voice.languages,
+            "languages": languages(model.voice.cleaner),
             "sample_rate_hz": model.voice.sample_rate_hz,
         }
         for model in pool.values()

@@ -23,7 +23,7 @@ from starlette.types import Message
 import server
 from tests.conftest import model_table
 from vits import Prepared, RunawayLength, Sentence
-from vits.text.errors import MissingLibrary, UnspeakableText
+from vits.text import MissingLibrary, UnspeakableText
 
 WINDOW_S = 0.02
 SENTENCE_WINDOWS = 10
@@ -58,7 +58,7 @@ class SlowVoice:
     """A voice whose windows take time and are counted; its ids are its text."""
 
     sample_rate_hz = 16000
-    languages = ("en",)
+    cleaner = "cjke_cleaners2"
     precision = "float32"
     parameter_bytes = 1_000_000
 
@@ -198,7 +198,10 @@ SETTINGS_THAT_CANNOT_BE = {
         model_table("a", "multi_speaker_sdp") + "[server]\nthread = 1",
         "[server]: thread = 1: expected none",
     ),
-    "unknown model key": (model_table("a", "trio", "loud = true"), "[[models]] a: "),
+    "unknown model key": (
+        model_table("a", "multi_speaker_sdp", "loud = true"),
+        "[[models]] a: loud = True: expected none",
+    ),
     "duplicate": (
         model_table("a", "multi_speaker_sdp") + model_table("a", "multi_speaker_sdp"),
         "[[models]]: name = 'a': expected once, found 2 times",
@@ -482,7 +485,7 @@ def test_defaults_come_from_the_models_table(client: TestClient, write_settings:
     parameters: dict[str, Any] = {"text": "Hello.", "seed": 1}
     wanted = client.get("/speak", params=parameters | {"length_scale": 2, "noise_scale": 0, "noise_scale_w": 0.5})
     lines = ("length_scale = 2", "noise_scale = 0", "noise_scale_w = 0.5")
-    path = write_settings(model_table("trio", "multi_speaker_sdp", *lines))
+    path = write_settings("[server]\nthreads = 1\n" + model_table("trio", "multi_speaker_sdp", *lines))
     with TestClient(server.create_app(server.read_settings(path))) as other:
         assert when_ready(other).get("/speak", params=parameters).content == wanted.content
 
@@ -717,6 +720,7 @@ def test_nobody_is_served_until_the_models_are_loaded(
     ("lines", "message"),
     [
         (['speaker = "dave"'], "speaker = 'dave': expected one of alice, bob, carol"),
+        (['lang = "sa"'], "lang = 'sa': expected one of auto, "),
     ],
 )
 def test_a_default_that_the_model_does_not_have_ends_the_start(
