@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vits import text
 from vits.decoder import Generator
 from vits.errors import BrokenCheckpoint
 from vits.network import DurationPredictor, ResidualCouplingBlock, StochasticDurationPredictor, TextEncoder
@@ -22,6 +23,22 @@ DURATION_FILTER_CHANNELS = 256
 
 DURATION_KERNEL_SIZE = 3
 """Kernel size of both duration predictors, which no config states."""
+
+SYMBOLS = {
+    "english_cleaners2": (
+        '_;:,.!?¡¿—…"«»“” ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyzɑɐɒæɓʙβɔɕçɗɖðʤəɘɚɛɜɝɞ'
+        "ɟʄɡɠɢʛɦɧħɥʜɨɪʝɭɬɫɮʟɱɯɰŋɳɲɴøɵɸθœɶʘɹɺɾɻʀʁɽʂʃʈʧʉʊʋⱱʌɣɤʍχʎʏʑʐʒʔʡʕʢǀǁǂǃˈˌːˑʼʴʰʱʲʷˠˤ˞↓↑→↗↘'̩'ᵻ"
+    ),
+    "chinese_cleaners": "_，。！？—…ㄅㄆㄇㄈㄉㄊㄋㄌㄍㄎㄏㄐㄑㄒㄓㄔㄕㄖㄗㄘㄙㄚㄛㄜㄝㄞㄟㄠㄡㄢㄣㄤㄥㄦㄧㄨㄩˉˊˇˋ˙ ",
+    "japanese_cleaners": "_,.!?-AEINOQUabdefghijkmnoprstuvwyzʃʧ↓↑ ",
+    "japanese_cleaners2": "_,.!?-~…AEINOQUabdefghijkmnoprstuvwyzʃʧʦ↓↑ ",
+    "korean_cleaners": "_,.!?…~ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅊㅋㅌㅍㅎㄲㄸㅃㅆㅉㅏㅓㅗㅜㅡㅣㅐㅔ ",
+    "zh_ja_mixture_cleaners": "_,.!?-~…AEINOQUabdefghijklmnoprstuvwyzʃʧʦɯɹəɥ⁼ʰ`→↓↑ ",
+    "cjks_cleaners": "_,.!?-~…NQabdefghijklmnopstuvwxyzʃʧʥʦɯɹəɥçɸɾβŋɦː⁼ʰ`^#*=→↓↑ ",
+    "cjke_cleaners2": "_,.!?-~…NQabdefghijklmnopstuvwxyzɑæʃʑçɯɪɔɛɹðəɫɥɸʊɾʒθβŋɦ⁼ʰ`^#*=ˈˌ→↓↑ ",
+}
+SYMBOLS |= {"english_cleaners": SYMBOLS["english_cleaners2"], "cjke_cleaners": SYMBOLS["cjke_cleaners2"]}
+"""The symbols of each cleaner where a config gives none, as text/symbols.py of the original programs has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,8 @@ class Config:
     shape: Shape
     symbols: tuple[str, ...]
     cleaner: str
+    languages: tuple[str, ...]
+    """Languages that the voice is said to speak; empty where the config does not say, as most do not."""
     sample_rate_hz: int
     hop_length: int
     """Samples a frame."""
@@ -127,7 +146,7 @@ class _Section:
 
     def integer(self, key: str, least: int = 1, default: int | None = None) -> int:
         """Return a whole number of at least `least`."""
-        value = self._values.get(key, default)
+        value: Any = self._values.get(key, default)
         if not _whole(value, least):
             raise self.wrong(key, f"a whole number of at least {least}")
         return int(value)
@@ -178,6 +197,7 @@ def read_config(path: str | Path) -> Config:
 
     Raises:
         BrokenCheckpoint: the file cannot be read, or a key is missing or has an unusable value.
+
     """
     path = Path(path)
     try:
@@ -195,14 +215,15 @@ def read_config(path: str | Path) -> Config:
         hop *= rate
     if hop != hop_length:
         raise data.wrong("hop_length", f"the product of model.upsample_rates, {hop}")
-    cleaners = data.strings("text_cleaners")
-    if len(cleaners) != 1:
-        raise data.wrong("text_cleaners", "a list of one cleaner's name")
+    cleaner, *others = data.strings("text_cleaners")
+    if others or cleaner not in text.CLEANERS:
+        raise data.wrong("text_cleaners", f"a list of one of {', '.join(text.CLEANERS)}")
     return Config(
         path=path,
         shape=shape,
-        symbols=_read_symbols(top, cleaners[0]),
-        cleaner=cleaners[0],
+        symbols=_read_symbols(top, cleaner),
+        cleaner=cleaner,
+        languages=_read_languages(top, cleaner),
         sample_rate_hz=data.integer("sampling_rate"),
         hop_length=hop_length,
         add_blank=data.boolean("add_blank"),
@@ -248,10 +269,17 @@ def _read_shape(model: _Section) -> Shape:
 
 
 def _read_symbols(top: _Section, cleaner: str) -> tuple[str, ...]:
-    """Return the config's symbol table, or where it has none (the original VITS) the one that belongs to its cleaner."""
-    if top.get("symbols") is not None:
-        return top.strings("symbols")
-    raise top.wrong("symbols", f"a list of strings, as there is no table that belongs to {cleaner}")
+    """Return the config's symbol table; the original VITS leaves it to the cleaner."""
+    return tuple(SYMBOLS[cleaner]) if top.get("symbols") is None else top.strings("symbols")
+
+
+def _read_languages(top: _Section, cleaner: str) -> tuple[str, ...]:
+    if top.get("languages") is None:
+        return ()
+    languages, known = top.strings("languages"), text.languages(cleaner)
+    if not {*languages} <= {*known}:
+        raise top.wrong("languages", f"some of those that {cleaner} speaks: {', '.join(known)}")
+    return languages
 
 
 def _read_speakers(top: _Section) -> dict[str, int]:
@@ -274,6 +302,7 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
 
     Raises:
         BrokenCheckpoint: the file cannot be read, or a tensor is missing, unknown, of another shape or not finite.
+
     """
     path = Path(checkpoint)
     stored = {name: tensor for name, tensor in _stored(path).items() if not name.startswith(TRAINING_ONLY)}
@@ -361,7 +390,8 @@ def _folded(*stored: Tensor) -> Tensor:
         return stored[0].to(torch.float32, copy=True)
     length, direction = (tensor.to(torch.float32) for tensor in stored)
     axes = tuple(range(1, direction.dim()))
-    return direction * (length / torch.linalg.vector_norm(direction, dim=axes, keepdim=True))
+    norms: Tensor = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+    return direction * (length / norms)
 
 
 def _listed(names: Sequence[str]) -> str:

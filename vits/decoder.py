@@ -239,10 +239,11 @@ def _channels_last(conv: nn.Module, scale: float = 1.0) -> _Conv:
 
 def _phases(up: nn.Module, scale: float) -> _Conv:
     """Return a ConvTranspose1d as a convolution with a group of output channels for each phase of its stride."""
-    assert isinstance(up, nn.ConvTranspose1d) and up.bias is not None
+    assert isinstance(up, nn.ConvTranspose1d)
+    assert up.bias is not None
     rate, taps = up.stride[0], -(-up.kernel_size[0] // up.stride[0])
     weight = F.pad(up.weight.detach().mul(scale), (0, taps * rate - up.kernel_size[0]))  # [C_in, C_out, taps * rate]
-    weight = weight.unflatten(2, (taps, rate)).flip(2).permute(3, 1, 0, 2)  # [rate, C_out, C_in, taps]
+    weight = weight.view(*weight.shape[:2], taps, rate).flip(2).permute(3, 1, 0, 2)  # [rate, C_out, C_in, taps]
     weight = weight.flatten(0, 1)[:, :, None].contiguous(memory_format=torch.channels_last)
     del up.weight
     return _Conv(weight, up.bias.detach().repeat(rate), taps - 1, 1)
@@ -278,12 +279,12 @@ class WindowedDecoder:
             scale = 1 / per_stage
         # A leaky ReLU passes a positive factor through: the mean over a stage's blocks is left to the weights after it.
         self._post = _channels_last(generator.conv_post, scale)._replace(padding=0)
-        context = generator.conv_post.padding[0]
+        context = int(generator.conv_post.padding[0])
         for i in reversed(range(len(stages))):
             stages[i] = stages[i]._replace(context=context)
             context = stages[i].context_before
         self._stages = tuple(stages)
-        self._pre_context = int(generator.conv_pre.padding[0])
+        self.context_frames = context + int(generator.conv_pre.padding[0])
         self.hop_length = math.prod(stage.rate for stage in stages)
         self.later_window = self._later_window()
 
@@ -328,6 +329,7 @@ class WindowedDecoder:
             z: latents of the whole utterance, float32 [1, C, T].
             window: one of `windows(T)`.
             bias: what `bias` returned for the speaker.
+
         """
         n_frames, rate = z.shape[2], 1
         x = self._window_of(z, window)
@@ -342,9 +344,10 @@ class WindowedDecoder:
 
     def _window_of(self, z: Tensor, window: Window) -> Tensor:
         """Return the window's latents with their context [1, C, 1, T] in the decoder's dtype, zero outside z."""
-        context = self._pre_context + self._stages[0].context_before
-        x = z.new_zeros((1, 1, window.frames + 2 * context, z.shape[1]), dtype=self.dtype).permute(0, 3, 1, 2)
-        first = window.start - context
+        x = z.new_zeros((1, 1, window.frames + 2 * self.context_frames, z.shape[1]), dtype=self.dtype).permute(
+            0, 3, 1, 2
+        )
+        first = window.start - self.context_frames
         start, stop = max(0, first), min(z.shape[2], first + x.shape[3])
         x[0, :, 0, start - first : stop - first] = z[0, :, start:stop]
         return x

@@ -157,7 +157,8 @@ class DurationPredictor(nn.Module):
             x = x + self.cond(g)
         x = self.norm_1(torch.relu(self.conv_1(x * mask)))
         x = self.norm_2(torch.relu(self.conv_2(x * mask)))
-        return self.proj(x * mask) * mask
+        out: Tensor = self.proj(x * mask) * mask
+        return out
 
 
 class DDSConv(nn.Module):
@@ -167,9 +168,7 @@ class DDSConv(nn.Module):
         super().__init__()
         dilations = [kernel_size**i for i in range(layers)]
         self.convs_sep = nn.ModuleList(
-            nn.Conv1d(
-                channels, channels, kernel_size, groups=channels, dilation=d, padding=d * (kernel_size - 1) // 2
-            )
+            nn.Conv1d(channels, channels, kernel_size, groups=channels, dilation=d, padding=d * (kernel_size - 1) // 2)
             for d in dilations
         )
         self.convs_1x1 = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in dilations)
@@ -209,6 +208,7 @@ def inverse_spline(y: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -
         widths: unnormalised bin widths [..., K].
         heights: unnormalised bin heights [..., K].
         slopes: unnormalised slopes at the inner knots [..., K - 1].
+
     """
     # log(e^x - 1) is softplus backwards: the outer knots get the slope 1 of the tails.
     edge = math.log(math.expm1(1 - SPLINE_MIN))
@@ -323,7 +323,8 @@ class WaveNet(nn.Module):
             gate_tanh, gate_sigmoid = h.chunk(2, dim=1)
             h = res_skip_layer(torch.tanh(gate_tanh) * torch.sigmoid(gate_sigmoid))
             if h.shape[1] == self.channels:
-                return (output + h) * mask
+                out: Tensor = (output + h) * mask
+                return out
             residual, skip = h.chunk(2, dim=1)
             x = (x + residual) * mask
             output = output + skip

@@ -36,7 +36,7 @@ MAX_FRAMES = 16384
 
 FRAMES_PER_ID = 40
 SPARE_FRAMES = 200
-"""At length_scale 1, a sentence may have SPARE_FRAMES and FRAMES_PER_ID more for each id: ten times the usual speech."""
+"""At length_scale 1, a sentence may have SPARE_FRAMES and FRAMES_PER_ID more for each id: ten times the usual."""
 
 NOISE_SCALES = (0.0, 2.0)
 LENGTH_SCALES = (0.25, 4.0)
@@ -72,12 +72,13 @@ def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "aut
     Args:
         checkpoint: a G_*.pth of VITS or VITS-fast-fine-tuning.
         config: the JSON file that belongs to it.
-        precision: what the decoder computes in, "float32" or "bfloat16"; "auto" takes bfloat16 where the CPU computes in it and
-            the voice's signal to noise against float32 is at least LEAST_BFLOAT16_SNR_DB.
+        precision: what the decoder computes in, "float32" or "bfloat16"; "auto" takes bfloat16 where the CPU
+            computes in it and the voice's signal to noise against float32 is at least LEAST_BFLOAT16_SNR_DB.
 
     Raises:
         BrokenCheckpoint: one of the files cannot be used; the message names file and key or tensor.
         ValueError: precision is none of the three.
+
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
@@ -115,6 +116,11 @@ class Voice:
         return self._config.cleaner
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages that the config says the voice speaks; where it says nothing, those of the front end."""
+        return self._config.languages or front_end.languages(self.cleaner)
+
+    @property
     def precision(self) -> str:
         """What the decoder computes in: "float32" or "bfloat16"."""
         return str(self._decoder.dtype).removeprefix("torch.")
@@ -126,14 +132,24 @@ class Voice:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def ids(self, text: str, lang: str = "auto") -> list[int]:
-        """Return the symbol ids of a text as one sentence, blanks interspersed as the config says."""
+        """Return the symbol ids of a text as one sentence, blanks interspersed as the config says.
+
+        Raises:
+            TextError: (of vits.text.errors) the text or the language cannot be spoken.
+
+        """
         prepared = self._prepared(text, lang)
         return list(self._with_blanks([id for sentence in prepared.sentences for id in sentence.ids]))
 
     def prepare(self, text: str, lang: str = "auto") -> Prepared:
-        """Return a text's sentences with their ids, and the characters that could not be spoken."""
+        """Return a text's sentences with their ids, and the characters that could not be spoken.
+
+        Raises:
+            TextError: (of vits.text.errors) the text or the language cannot be spoken.
+
+        """
         prepared = self._prepared(text, lang)
-        sentences = (Sentence(s.text, self._with_blanks(s.ids), s.pause_s) for s in prepared.sentences)
+        sentences = (Sentence(s.written, self._with_blanks(s.ids), s.pause_s) for s in prepared.sentences)
         return Prepared(tuple(sentences), prepared.dropped)
 
     def durations(
@@ -176,6 +192,7 @@ class Voice:
             UnknownSpeaker: there is no such speaker.
             RunawayLength: (at the first step) more than SPARE_FRAMES + FRAMES_PER_ID * len(ids) frames were
                 predicted, times length_scale where that is above 1, or more than MAX_FRAMES.
+
         """
         return self._windows(self._settings(ids, speaker, noise_scale, noise_scale_w, length_scale, seed))
 
@@ -245,8 +262,8 @@ class Voice:
             _whole("seed", seed, MAX_SEED),
         )
 
-    def _prepared(self, text: str, lang: str) -> "front_end.Prepared":
-        return front_end.prepare(text, self.cleaner, self._config.symbols, lang)
+    def _prepared(self, text: str, lang: str) -> front_end.Prepared:
+        return front_end.prepare(text, self.cleaner, self._config.symbols, lang, self._config.languages)
 
     def _with_blanks(self, ids: Sequence[int]) -> tuple[int, ...]:
         if not self._config.add_blank:
@@ -361,7 +378,8 @@ def _speakers(config: Config, n_speakers: int) -> dict[str, int]:
     for name, number in config.speakers.items():
         if number >= n_speakers:
             raise BrokenCheckpoint(
-                f"{config.path}: speakers.{name} is {number}, expected less than {n_speakers}, the voices in the checkpoint"
+                f"{config.path}: speakers.{name} is {number}, expected less than {n_speakers}, "
+                "the number of voices in the checkpoint"
             )
     if n_speakers == 1:
         return {}

@@ -1,0 +1,243 @@
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vits.decoder import FIRST_WINDOW, LATER_WINDOW, Generator, WindowedDecoder, plan_windows
+
+Dilations = Sequence[Sequence[int]]
+
+
+class Design(NamedTuple):
+    resblock: str
+    kernel_sizes: Sequence[int]
+    dilations: Dilations
+    rates: Sequence[int]
+    upsample_kernel_sizes: Sequence[int]
+    channels: int = 16
+    gin_channels: int = 0
+
+    def generator(self, in_channels: int = 4) -> Generator:
+        torch.manual_seed(0)
+        generator = Generator(
+            in_channels,
+            self.resblock,
+            self.kernel_sizes,
+            self.dilations,
+            self.rates,
+            self.channels,
+            self.upsample_kernel_sizes,
+            self.gin_channels,
+        )
+        with torch.no_grad():
+            for weight in generator.parameters():  # Louder than at the start of a training, so that errors show.
+                weight.mul_(2)
+        return generator.requires_grad_(False).eval()
+
+
+STANDARD = Design("1", [3, 7, 11], [[1, 3, 5]] * 3, [8, 8, 2, 2], [16, 16, 4, 4])
+SMALL = Design("2", [3, 5, 7], [[1, 2], [2, 6], [3, 12]], [8, 8, 4], [16, 16, 8])
+TINY = Design("2", [3, 5], [[1, 2], [2, 6]], [4, 2], [8, 4], channels=8)
+DESIGNS = {
+    "standard": STANDARD,
+    "small": SMALL,
+    "tiny": TINY,
+    "equal rates": Design("1", [3, 7], [[1, 3], [1, 5]], [4, 4, 4, 4], [8, 8, 8, 8]),
+    "kernels that are no multiple of their rate": Design(
+        "2",
+        [3, 7],
+        [[1, 3], [1, 5]],
+        [5, 5, 3],
+        [11, 7, 9],
+    ),
+    "kernels as wide as their rate": Design(
+        "1",
+        [3],
+        [[1, 3]],
+        [5, 2, 3],
+        [5, 2, 3],
+    ),
+    "a rate of one": Design(
+        "2",
+        [5],
+        [[1]],
+        [3, 1],
+        [7, 3],
+    ),
+    "speakers": Design("1", [3, 7], [[1, 3], [1, 5]], [5, 5, 3], [11, 9, 7], gin_channels=6),
+}
+LENGTHS = (1, 2, 7, 31, 32, 33, 64, 65, 96, 97, 128, 129, 161, 193)
+
+
+def decoded(decoder: WindowedDecoder, z: Tensor, g: Tensor | None = None) -> Tensor:
+    bias = decoder.bias(g)
+    return torch.cat([decoder(z, window, bias) for window in decoder.windows(z.shape[2])])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """For tensors this small, threads cost more than they bring, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@contextmanager
+def without_compiling() -> Iterator[None]:
+    """Convolutions of PyTorch's own: oneDNN would take minutes to compile for every length of whole utterances."""
+    torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.set_flags(True)  # type: ignore[no-untyped-call]
+
+
+def largest_difference(design: Design, lengths: Sequence[int]) -> float:
+    generator = design.generator()
+    decoder = WindowedDecoder(copy.deepcopy(generator))
+    g = torch.randn(1, design.gin_channels, 1) if design.gin_channels else None
+    worst = 0.0
+    for length in lengths:
+        z = torch.randn(1, 4, length)
+        with without_compiling():
+            expected = generator(z, g)[0, 0]
+        samples = decoded(decoder, z, g)
+        assert samples.shape == expected.shape == (length * math.prod(design.rates),)
+        worst = max(worst, float((samples - expected).abs().max()))
+    return worst
+
+
+# The plan of windows
+
+
+def test_windows_follow_each_other_and_cover_the_utterance() -> None:
+    for n_frames in range(1, 1000):
+        windows = list(plan_windows(n_frames))
+        assert windows[0].start == 0
+        assert all(after.start == before.start + before.useful for before, after in pairwise(windows))
+        assert windows[-1].start + windows[-1].useful == n_frames
+        assert all(0 < window.useful <= window.frames for window in windows)
+
+
+def test_windows_have_two_sizes_and_the_small_one_comes_first() -> None:
+    for n_frames in range(1, 1000):
+        sizes = [window.frames for window in plan_windows(n_frames)]
+        assert sizes[0] == FIRST_WINDOW
+        assert {*sizes} <= {FIRST_WINDOW, LATER_WINDOW}
+
+
+def test_fewer_frames_than_a_small_window_has_are_computed_in_vain() -> None:
+    for n_frames in range(1, 1000):
+        assert sum(window.frames for window in plan_windows(n_frames)) - n_frames < FIRST_WINDOW
+
+
+# The samples
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", DESIGNS)
+def test_windows_equal_the_whole_utterance(name: str) -> None:
+    assert largest_difference(DESIGNS[name], LENGTHS) < 1e-5
+
+
+@torch.inference_mode()
+def test_windows_equal_the_whole_utterance_at_every_length() -> None:
+    assert largest_difference(TINY, range(1, 301)) < 1e-5
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["tiny", "kernels that are no multiple of their rate"])
+def test_context_is_as_small_as_it_can_be(name: str) -> None:
+    design = DESIGNS[name]
+    generator, hop = design.generator(), math.prod(design.rates)
+    decoder = WindowedDecoder(copy.deepcopy(generator))
+    n_frames = 2 * decoder.context_frames + 1
+    z = torch.zeros(1, 4, n_frames)
+    z[:, :, decoder.context_frames] = torch.nan  # It spreads over all samples that depend on this frame.
+    heard = generator(z)[0, 0].isnan().nonzero() // hop
+    assert (int(heard.min()), int(heard.max())) == (0, n_frames - 1)
+
+
+@torch.inference_mode()
+def test_a_window_can_be_computed_alone() -> None:
+    decoder = WindowedDecoder(TINY.generator())
+    z = torch.randn(1, 4, 300)
+    whole = decoded(decoder, z)
+    last = list(decoder.windows(300))[-1]
+    assert torch.equal(decoder(z, last, decoder.bias(None)), whole[last.start * 8 :])
+
+
+@torch.inference_mode()
+def test_latents_are_left_as_they_were() -> None:
+    decoder = WindowedDecoder(TINY.generator())
+    z = torch.randn(1, 4, 50)
+    before = z.clone()
+    decoded(decoder, z)
+    assert torch.equal(z, before)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["small", "speakers"])
+def test_bfloat16_is_close_to_float32(name: str) -> None:
+    design = DESIGNS[name]
+    decoder = WindowedDecoder(design.generator())
+    g = torch.randn(1, design.gin_channels, 1) if design.gin_channels else None
+    z = torch.randn(1, 4, 140)
+    expected, samples = decoded(decoder, z, g), decoded(decoder.to(torch.bfloat16), z, g)
+    assert samples.dtype == torch.float32
+    assert 10 * torch.log10((expected**2).sum() / ((samples - expected) ** 2).sum()) > 25
+
+
+# Memory
+
+
+class Tensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Remembers the largest result of all operations."""
+
+    largest_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            self.largest_bytes = max(self.largest_bytes, out.untyped_storage().nbytes())
+        return out
+
+
+FULL_SIZE_DESIGNS = [
+    (STANDARD._replace(channels=512, gin_channels=256), 96),
+    (STANDARD._replace(channels=512, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), 96),
+    (STANDARD._replace(channels=1024, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), 32),
+]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("design", "later_window"), FULL_SIZE_DESIGNS)
+def test_no_tensor_reaches_eight_megabytes(design: Design, later_window: int) -> None:
+    with torch.device("meta"):  # shapes without numbers
+        decoder = WindowedDecoder(design.generator(192))
+        z = torch.empty(1, 192, 300)
+        g = torch.empty(1, design.gin_channels, 1) if design.gin_channels else None
+        with Tensors() as tensors:  # type: ignore[no-untyped-call]
+            decoded(decoder, z, g)
+    assert decoder.later_window == later_window
+    assert tensors.largest_bytes < 8 * 2**20
+
+
+@torch.inference_mode()
+def test_weights_exist_once() -> None:
+    generator = STANDARD.generator()
+    expected = sum(weight.numel() for weight in generator.parameters())
+    decoder = WindowedDecoder(generator)
+    phases = sum(
+        stage.up.bias.numel() * (stage.rate - 1) // stage.rate for stage in decoder._stages if stage.up.bias is not None
+    )
+    assert sum(weight.numel() for weight in decoder.parameters()) == expected + phases
+    assert not any(name.endswith("weight") for name, _ in generator.named_parameters())
