@@ -1,0 +1,1 @@
+"""How the voices in voices/ were made; nothing here is needed to speak with them."""

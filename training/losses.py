@@ -1,0 +1,79 @@
+"""What a trained voice is measured by: spectra of several resolutions, and the judges' verdicts."""
+
+import functools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+RESOLUTIONS = (512, 1024, 2048)
+"""FFT sizes of the multi-resolution spectral loss; hops are a quarter."""
+
+
+@functools.cache
+def _window(n_fft: int) -> Tensor:
+    return torch.hann_window(n_fft)
+
+
+def magnitudes(samples: Tensor, n_fft: int, hop_length: int) -> Tensor:
+    """Return the magnitude spectrogram [B, n_fft / 2 + 1, n / hop] of samples [B, n], framed as the original does."""
+    edge = (n_fft - hop_length) // 2
+    padded = F.pad(samples[:, None], (edge, edge), "reflect")[:, 0]
+    spectrum = torch.stft(padded, n_fft, hop_length, window=_window(n_fft), center=False, return_complex=True)
+    return (spectrum.real.square() + spectrum.imag.square() + 1e-6).sqrt()
+
+
+@functools.cache
+def mel_filters(n_fft: int, sample_rate_hz: int, n_mels: int = 80) -> Tensor:
+    """Return triangular filters [n_mels, n_fft / 2 + 1] on Slaney's mel scale, each of unit area, up to half the rate."""
+    top = _mel(sample_rate_hz / 2)
+    edges = torch.tensor([_hz(top * i / (n_mels + 1)) for i in range(n_mels + 2)])
+    bins = torch.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1)
+    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp(min=0) * (2 / (edges[2:] - edges[:-2]))[:, None]
+
+
+def _mel(hz: float) -> float:
+    return hz * 3 / 200 if hz < 1000 else 15 + 27 * math.log(hz / 1000) / math.log(6.4)
+
+
+def _hz(mel: float) -> float:
+    return mel * 200 / 3 if mel < 15 else 1000 * math.exp(math.log(6.4) * (mel - 15) / 27)
+
+
+def log_mel(samples: Tensor, sample_rate_hz: int, n_fft: int = 1024, hop_length: int = 256) -> Tensor:
+    """Return the log mel spectrogram [B, 80, n / hop] of samples [B, n]."""
+    filters = mel_filters(n_fft, sample_rate_hz)
+    return (filters @ magnitudes(samples, n_fft, hop_length)).clamp(min=1e-5).log()
+
+
+def spectral_loss(spoken: Tensor, recorded: Tensor) -> Tensor:
+    """Return the multi-resolution spectral loss (Parallel WaveGAN, Yamamoto et al., 2020) of [B, n] against [B, n]."""
+    total = torch.zeros(())
+    for n_fft in RESOLUTIONS:
+        a, b = (magnitudes(x, n_fft, n_fft // 4) for x in (spoken, recorded))
+        total = total + (b - a).norm() / b.norm().clamp(min=1e-3) + (b.log() - a.log()).abs().mean()
+    return total / len(RESOLUTIONS)
+
+
+def judge_loss(recorded: list[list[Tensor]], spoken: list[list[Tensor]]) -> Tensor:
+    """Return the discriminators' least-squares loss from their features of both."""
+    losses = [(1 - r[-1]).square().mean() + s[-1].square().mean() for r, s in zip(recorded, spoken, strict=True)]
+    return torch.stack(losses).mean()
+
+
+def fooling_loss(spoken: list[list[Tensor]]) -> Tensor:
+    """Return the generator's least-squares loss from the judges' features of what it made."""
+    return torch.stack([(1 - s[-1]).square().mean() for s in spoken]).mean()
+
+
+def feature_loss(recorded: list[list[Tensor]], spoken: list[list[Tensor]]) -> Tensor:
+    """Return the mean distance of the judges' inner features, relative to their size."""
+    losses = [
+        (r.detach() - s).abs().mean() / r.detach().abs().mean().clamp(min=1e-4)
+        for judge_r, judge_s in zip(recorded, spoken, strict=True)
+        for r, s in zip(judge_r[:-1], judge_s[:-1], strict=True)
+    ]
+    return torch.stack(losses).mean()

@@ -1,0 +1,89 @@
+"""What is trained for each voice: its network, its teacher and its schedule."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RUNS = Path(__file__).parent / "runs"
+"""Corpora and checkpoints; ignored by git."""
+
+# The symbol table of cjke_cleaners2, github.com/Plachtaa/VITS-fast-fine-tuning, text/symbols.py.
+CJKE_SYMBOLS = tuple("_,.!?-~…NQabdefghijklmnopstuvwxyzɑæʃʑçɯɪɔɛɹðəɫɥɸʊɾʒθβŋɦ⁼ʰ`^#*=ˈˌ→↓↑ ")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One voice's network and training."""
+
+    name: str
+    teacher: str
+    """The voice of flite that speaks the corpus."""
+    symbols: tuple[str, ...] = CJKE_SYMBOLS
+    sample_rate_hz: int = 16000
+    n_fft: int = 1024
+    hop_length: int = 256
+    hidden_channels: int = 96
+    filter_channels: int = 384
+    n_heads: int = 2
+    n_layers: int = 4
+    kernel_size: int = 3
+    posterior_layers: int = 8
+    decoder: dict[str, Any] = field(
+        default_factory=lambda: {
+            "resblock": "2",
+            "resblock_kernel_sizes": [3, 5, 7],
+            "resblock_dilation_sizes": [[1, 2], [2, 6], [3, 12]],
+            "upsample_rates": [8, 4, 4, 2],
+            "upsample_initial_channel": 256,
+            "upsample_kernel_sizes": [16, 8, 8, 4],
+        }
+    )
+    most_symbols: int = 160
+    most_frames: int = 448
+    most_frames_a_symbol: int = 48
+    batch: int = 8
+    segment_frames: int = 16
+    learning_rate: float = 5e-4
+    learning_rate_end: float = 5e-5
+    steps: int = 8500
+    from_text_from: int = 1500
+    """The step from which half of the segments are made from text alone."""
+    adversarial_from: int = 6500
+    """The step from which the discriminators take part."""
+
+    @property
+    def frame_s(self) -> float:
+        """Return the seconds of one latent frame."""
+        return self.hop_length / self.sample_rate_hz
+
+    def config(self) -> dict[str, Any]:
+        """Return config.json in the layout of VITS-fast-fine-tuning."""
+        model = {
+            "inter_channels": self.hidden_channels,
+            "hidden_channels": self.hidden_channels,
+            "filter_channels": self.filter_channels,
+            "n_heads": self.n_heads,
+            "n_layers": self.n_layers,
+            "kernel_size": self.kernel_size,
+            "p_dropout": 0.0,
+            **self.decoder,
+            "n_layers_q": self.posterior_layers,
+            "use_spectral_norm": False,
+            "use_sdp": False,
+        }
+        data = {
+            "text_cleaners": ["cjke_cleaners2"],
+            "max_wav_value": 32768.0,
+            "sampling_rate": self.sample_rate_hz,
+            "filter_length": self.n_fft,
+            "hop_length": self.hop_length,
+            "win_length": self.n_fft,
+            "add_blank": False,
+            "n_speakers": 0,
+            "cleaned_text": True,
+        }
+        train = {"segment_size": self.segment_frames * self.hop_length}
+        return {"train": train, "data": data, "model": model, "symbols": list(self.symbols), "speakers": {}}
+
+
+RECIPES = {recipe.name: recipe for recipe in [Recipe(name="slt", teacher="slt")]}
