@@ -316,8 +316,10 @@ class Turns:
                 if not future.done():
                     await asyncio.wait([future])
 
-    def close(self) -> None:
-        """Give up what has not begun and wait for what has."""
+    async def close(self) -> None:
+        """Let cancelled requests come to the end of their window and be answered, then end both threads."""
+        while self.waiting:
+            await asyncio.sleep(0.01)
         self._preparation.shutdown(cancel_futures=True)
         self._inference.shutdown(cancel_futures=True)
 
@@ -819,7 +821,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
             raise
     finally:
         loading.cancel()
-        state["turns"].close()
+        await state["turns"].close()
 
 
 async def load_pool(state: State) -> None:

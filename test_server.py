@@ -645,7 +645,7 @@ def test_a_cancelled_turn_lasts_until_the_thread_is_done() -> None:
         await turns.infer(lambda: events.append("second"))
         assert events == ["first begins", "first ends", "second"]
         assert cancelled.cancelled()
-        turns.close()
+        await turns.close()
 
     asyncio.run(scenario())
 
