@@ -14,8 +14,9 @@ from vits.text.rules import apply_rules, compile_rules
 
 _WORD = r"A-Za-z\d\u3005\u3040-\u30ff\u4e00-\u9fff\uff11-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9d"
 _FRAGMENT_OR_MARK = re.compile(f"([{_WORD}]+)|([^{_WORD}])")
-# OpenJTalk writes a fragment into 8 192 bytes, three a character, and crashes the process beyond: at 2 731 characters.
-_LONGEST_FRAGMENT = 600
+# OpenJTalk crashes the process where a fragment outgrows 8 192 bytes (2 731 characters) or a word, such as a run of
+# katakana that its dictionary lacks, 1 024 (344 characters). 240 characters are at most 960 bytes.
+_LONGEST_FRAGMENT = 240
 _PHONEME = re.compile(r"-([^+]*)\+")
 _SILENCES = frozenset(["sil", "pau"])
 

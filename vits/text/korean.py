@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 from contextlib import suppress
 from functools import lru_cache
 
@@ -59,7 +60,7 @@ _ONE_IS_SILENT_UP_TO = 7
 # Compatibility letters by their place in a syllable of the Unicode block.
 _LEADS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 _VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
-_TAILS = ("", *"ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ")
+_TAILS: tuple[str, ...] = ("", *"ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ")
 _DIVIDED = (
     ("ㄳ", "ㄱㅅ"),
     ("ㄵ", "ㄴㅈ"),
@@ -171,7 +172,9 @@ def to_letters(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _romanise(run: str) -> str:
-    ipa: str = load("ko_pron", "Korean").romanise(run, "ipa")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # ko-pron calls re.sub as Python 3.13 no longer likes it.
+        ipa: str = load("ko_pron", "Korean").romanise(run, "ipa")
     return ipa.partition("] ~ [")[0]
 
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 _COMPATIBLE = re.compile(
-    "[\u2100-\u2102\u2104-\u2108\u210a-\u2121\u2123-\u214f\u2150-\u217f\u2460-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a"
+    "[\u00bc-\u00be\u2100-\u2102\u2104-\u2108\u210a-\u2121\u2123-\u214f\u2150-\u217f\u2460-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a"
     "\uff41-\uff5a\uff61-\uff9f\U0001d400-\U0001d7ff]+"
 )
 _STRAY = re.compile(r"[*^`#=_|\\<>{}\[\]→↓↑⁼ʰ]+")

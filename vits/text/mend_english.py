@@ -8,7 +8,7 @@ from functools import lru_cache
 from vits.text.english import ABBREVIATIONS, pronunciations, to_ascii
 from vits.text.english_numbers import cardinal, expand_numbers, ordinal
 
-_NUMBER = r"\d+(?:\.\d+)?"
+_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _MONTHS = [
     "January",
     "February",
@@ -119,15 +119,22 @@ _LETTER_RUN = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
+def _in_words(number: str) -> str:
+    """A number of ASCII digits with commas and a decimal point as a quantity, never as a year."""
+    whole, point, decimals = number.replace(",", "").partition(".")
+    words = cardinal(whole)
+    return f"{words} point {' '.join(cardinal(digit) for digit in decimals)}" if point else words
+
+
 def _count(amount: str, noun: str) -> str:
-    return f"{amount} {noun if amount == '1' else _PLURALS.get(noun, noun + 's')}"
+    return f"{_in_words(amount)} {noun if amount == '1' else _PLURALS.get(noun, noun + 's')}"
 
 
 def _money(match: re.Match[str]) -> str:
     unit, small_unit = _CURRENCIES[match[1]]
     amount, scale = match[2], match[3]
     if scale:
-        return f"{amount} {_SCALES.get(scale, scale)} {_PLURALS.get(unit, unit + 's')}"
+        return f"{_in_words(amount)} {_SCALES.get(scale, scale)} {_PLURALS.get(unit, unit + 's')}"
     whole, _, cents = amount.partition(".")
     if not cents or not small_unit or len(cents) > 2:
         return _count(amount, unit)
@@ -159,32 +166,33 @@ def _time(match: re.Match[str]) -> str:
     return words + (f" {_spelled(half + 'm')}" if half else "")
 
 
+def _value(number: str) -> float:
+    return float(number.replace(",", ""))
+
+
 def _range(match: re.Match[str]) -> str:
     first, sign, last = match.groups()
-    is_number = sign == "-" and (float(first) >= float(last) or (len(first), len(last)) == (3, 4) or len(last) > 4)
-    return match[0] if is_number else f"{first} to {last}"
+    is_code = sign == "-" and (_value(first) >= _value(last) or len(last) > 4)
+    return match[0] if is_code else f"{first} to {last}"
 
 
 def _unit(match: re.Match[str]) -> str:
     name = _UNITS[match[2]]
     if match[1] != "1":
-        return f"{match[1]} {name}"
+        return f"{_in_words(match[1])} {name}"
     first, *others = name.split(" ")
     singular = {"feet": "foot", "hertz": "hertz", "square": "square", "cubic": "cubic"}.get(
         first, first.removesuffix("s")
     )
-    return " ".join([match[1], singular, *others])
+    return " ".join(["one", singular, *others])
 
 
-def _decimal(match: re.Match[str]) -> str:
-    whole, *others = match[0].split(".")
-    if len(others) > 1:
-        return " point ".join(cardinal(part) for part in (whole, *others))
-    return f"{cardinal(whole)} point {' '.join(cardinal(digit) for digit in others[0])}"
+def _spelled_number(match: re.Match[str]) -> str:
+    return " ".join(cardinal(digit) if digit.isdigit() else "," for digit in match[0])
 
 
 def _quantities(text: str) -> str:
-    text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)", lambda match: match[0].replace(",", ""), text)
+    text = re.sub(r"(?<![\d-])(?:\d{3}-)?\d{3}-\d{4}(?![\d-])", _spelled_number, text)
     text = _ISO_DATE.sub(lambda match: _date(match[1], match[3], match[4]), text)
     text = _DATE.sub(_slashed_date, text)
     text = _TIME.sub(_time, text)
@@ -199,7 +207,9 @@ def _quantities(text: str) -> str:
     text = re.sub(rf"(?<![\w)\]-])[-−](?={_NUMBER})", "minus ", text)
     text = _UNIT.sub(_unit, text)
     text = re.sub(r"#(?=\d)", "number ", text)
-    return re.sub(r"\d+(?:\.\d+)+", _decimal, text)
+    text = re.sub(rf"({_NUMBER})\s?%", lambda match: f"{_in_words(match[1])} percent", text)
+    text = re.sub(r"\d+(?:\.\d+){2,}", lambda match: " point ".join(map(cardinal, match[0].split("."))), text)
+    return re.sub(r"\d+(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+\.\d+", lambda match: _in_words(match[0]), text)
 
 
 def _spelled(letters: str) -> str:

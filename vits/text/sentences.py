@@ -99,7 +99,7 @@ def _last_break(text: str, start: int, limit: int) -> tuple[int, float]:
     if clause_ends and clause_ends[-1] >= earliest:
         return clause_ends[-1], CLAUSE_PAUSE_S
     for position in range(limit, earliest, -1):
-        if text[position - 1].isspace():
+        if text[position - 1].isspace() or text[position].isspace():
             return position, NO_PAUSE_S
     for position in range(limit, earliest, -1):
         if not (_is_word(text[position - 1]) and _is_word(text[position])):
