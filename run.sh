@@ -93,7 +93,7 @@ find_jemalloc() {
         fi
     done
     PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null |
-        awk -v machine="${machine/_/-}" 'tolower($0) ~ machine && /libjemalloc\.so\.2 / { print $NF; exit }'
+        awk -v machine="${machine/_/-}" 'tolower($0) ~ machine && /libjemalloc\.so\.2 / { print $NF; exit }' || true
 }
 
 run_checks() {

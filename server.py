@@ -44,7 +44,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vits import BadRequest, Prepared, RunawayLength, VitsError, Voice, load_voice
-from vits.text import MissingLibrary, TextError, UnknownLanguage, UnspeakableText, languages
+from vits.text import MissingLibrary, TextError, UnknownLanguage, UnspeakableText
 
 # uvicorn and gunicorn's uvicorn worker both give this logger their handlers.
 log = logging.getLogger("uvicorn.error")
@@ -63,6 +63,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "speed": (0.25, 4.0),
 }
 """The numbers a request can set, each with its lowest and its highest value."""
+DEFAULTS: Mapping[str, float] = {"noise_scale": 0.667, "noise_scale_w": 0.8, "length_scale": 1.0}
+"""What a request gets where neither it nor the model's table says; the values of VITS's own inference."""
 PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed")
 CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "LRU_CACHE_CAPACITY": "1"}
 """Set where nobody did. Fixed windows need few primitives: a small cache stays flat and always hits, where none at all
@@ -122,11 +124,11 @@ class ModelSettings:
     """Who speaks where a request names the model alone; None: the first of the config."""
     lang: str = "auto"
     """The language of a request that names none."""
-    noise_scale: float = 0.667
-    """How much the voice varies, of a request that does not say."""
-    noise_scale_w: float = 0.8
+    noise_scale: float | None = None
+    """How much the voice varies, of a request that does not say; None: DEFAULTS, as for the next two."""
+    noise_scale_w: float | None = None
     """How much the rhythm varies, of a request that does not say."""
-    length_scale: float = 1.0
+    length_scale: float | None = None
     """Duration relative to the model's own, of a request that does not say."""
 
 
@@ -181,12 +183,14 @@ class Table:
         value: int = self.take(key, int, default, expected)
         return value if low <= value <= high else self.fail(key, expected)
 
-    def number(self, key: str, default: float) -> float:
-        """A number within the range of the request parameter of that name."""
+    def number(self, key: str) -> float | None:
+        """A number within the range of the request parameter of that name, or None."""
         low, high = RANGES[key]
         expected = f"a number from {low:g} to {high:g}"
-        value = float(self.take(key, int | float, default, expected))  # type: ignore[arg-type]
-        return value if low <= value <= high else self.fail(key, expected)
+        value: float | None = self.take(key, int | float, None, expected)  # type: ignore[arg-type]
+        if value is None or low <= value <= high:
+            return value
+        self.fail(key, expected)
 
     def choice(self, key: str, choices: tuple[str, ...]) -> str:
         """One of `choices`, the first being the default."""
@@ -255,9 +259,9 @@ def read_model(path: Path, index: int, entry: object) -> ModelSettings:
         load=table.take("load", bool, True, "true or false"),
         speaker=table.take("speaker", str, None, "a speaker's name"),
         lang=table.choice("lang", LANGUAGES),
-        noise_scale=table.number("noise_scale", 0.667),
-        noise_scale_w=table.number("noise_scale_w", 0.8),
-        length_scale=table.number("length_scale", 1.0),
+        noise_scale=table.number("noise_scale"),
+        noise_scale_w=table.number("noise_scale_w"),
+        length_scale=table.number("length_scale"),
     )
     table.end()
     return model
@@ -334,6 +338,8 @@ class LoadedModel:
     """The model itself."""
     default_speaker: int
     """The speaker's id where a request names the model alone."""
+    defaults: Mapping[str, float]
+    """What a request gets that sets no noise_scale, noise_scale_w or length_scale."""
 
     def full_name(self, speaker: str) -> str:
         """What /speakers calls one of its speakers."""
@@ -365,13 +371,13 @@ def load_model(path: Path, settings: ModelSettings, precision: str) -> LoadedMod
     if settings.speaker is not None and settings.speaker not in voice.speakers:
         names = listed(voice.speakers) or "none: the model has a single voice"
         raise SettingsError(f"{where}: speaker = {settings.speaker!r}: expected one of {names}")
-    if settings.lang not in ("auto", *languages(voice.cleaner)):
-        known = ", ".join(("auto", *languages(voice.cleaner)))
+    if settings.lang not in ("auto", *voice.languages):
+        known = ", ".join(("auto", *voice.languages))
         raise SettingsError(f"{where}: lang = {settings.lang!r}: expected one of {known}")
     first = min(voice.speakers.values(), default=0)
     default_speaker = first if settings.speaker is None else voice.speakers[settings.speaker]
     log.info(
-        "Loaded %s: %.1f s, %.0f MB, %d speakers, %d Hz, %s",
+        "Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s",
         settings.name,
         time.perf_counter() - started,
         voice.parameter_bytes / 1e6,
@@ -379,7 +385,8 @@ def load_model(path: Path, settings: ModelSettings, precision: str) -> LoadedMod
         voice.sample_rate_hz,
         voice.precision,
     )
-    return LoadedModel(settings, voice, default_speaker)
+    table = {name: float(getattr(settings, name)) for name in DEFAULTS if getattr(settings, name) is not None}
+    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table})
 
 
 def warm_up(model: LoadedModel) -> None:
@@ -523,22 +530,19 @@ def read_request(state: State, parameters: Mapping[str, object]) -> SpeakRequest
             raise Refusal(400, "unknown_parameter", message)
     text = read_text(parameters, state["settings"].max_text_chars)
     model, speaker = find_speaker(state, read_string(parameters, "speaker"))
-    defaults = model.settings
     lang = read_string(parameters, "lang")
     if lang is None:
-        lang = defaults.lang
+        lang = model.settings.lang
     elif lang not in LANGUAGES:
         raise Refusal(400, "bad_request", "lang must be one of " + ", ".join(LANGUAGES))
-    length_scale = read_number(parameters, "length_scale", defaults.length_scale)
+    scales = {name: read_number(parameters, name, default) for name, default in model.defaults.items()}
     if "speed" in parameters:
         if "length_scale" in parameters:
             raise Refusal(400, "bad_request", "speed is the inverse of length_scale: give one of them.")
-        length_scale = 1 / read_number(parameters, "speed", 1.0)
-    noise_scale = read_number(parameters, "noise_scale", defaults.noise_scale)
-    noise_scale_w = read_number(parameters, "noise_scale_w", defaults.noise_scale_w)
-    sound = (defaults.name, speaker, text, lang, noise_scale, noise_scale_w, length_scale)
+        scales["length_scale"] = 1 / read_number(parameters, "speed", 1.0)
+    sound = (model.settings.name, speaker, text, lang, *scales.items())
     seed = read_seed(parameters, default_seed(sound))
-    return SpeakRequest(model, speaker, text, lang, noise_scale, noise_scale_w, length_scale, seed)
+    return SpeakRequest(model, speaker, text, lang, seed=seed, **scales)
 
 
 def read_text(parameters: Mapping[str, object], max_chars: int) -> str:
@@ -688,7 +692,7 @@ async def speakers(request: Request[State]) -> Response:
             "id": model.full_name(speaker),
             "model": model.settings.name,
             "speaker": speaker,
-            "languages": languages(model.voice.cleaner),
+            "languages": model.voice.languages,
             "sample_rate_hz": model.voice.sample_rate_hz,
         }
         for model in pool.values()

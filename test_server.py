@@ -58,7 +58,7 @@ class SlowVoice:
     """A voice whose windows take time and are counted; its ids are its text."""
 
     sample_rate_hz = 16000
-    cleaner = "cjke_cleaners2"
+    languages = ("en",)
     precision = "float32"
     parameter_bytes = 1_000_000
 
@@ -263,7 +263,8 @@ def test_paths_are_relative_to_the_settings(tmp_path: Path) -> None:
     path.write_text('[[models]]\nname = "a"\ncheckpoint = "G.pth"\nconfig = "config.json"\nnoise_scale = 0\n')
     (model,) = server.read_settings(path).models
     assert model.checkpoint == tmp_path / "G.pth"
-    assert model.noise_scale == 0.0
+    assert model.noise_scale == 0
+    assert model.length_scale is None
     assert model.load
 
 

@@ -111,6 +111,18 @@ def test_arguments_and_addresses_reach_uvicorn(clone: Path) -> None:
     assert calls.read_text().endswith("--host 0.0.0.0 --port 1234 --timeout-graceful-shutdown 3 --log-level warning\n")
 
 
+def test_a_machine_without_jemalloc_is_told_which_package_to_install(clone: Path, tmp_path: Path) -> None:
+    uname = tmp_path / "programs/uname"
+    uname.parent.mkdir()
+    uname.write_text("#!/bin/sh\necho some-other-machine\n")
+    uname.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    environment |= {"FAILING": "nothing at all", "PATH": f"{uname.parent}:{os.environ['PATH']}"}
+    done = subprocess.run([clone / "run.sh"], env=environment, capture_output=True, text=True, timeout=30, check=True)
+    assert "apt install libjemalloc2" in done.stderr
+    assert (clone / "calls").read_text().splitlines()[-1].startswith("-m uvicorn")
+
+
 # Serving
 
 
