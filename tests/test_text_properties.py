@@ -76,7 +76,7 @@ def test_any_text_can_be_cleaned(cleaner: str, text: str) -> None:
     assert isinstance(clean(text, cleaner), str)
 
 
-@settings(deadline=DEADLINE_MS)
+@settings(max_examples=50, deadline=DEADLINE_MS)
 @given(text=ANY_TEXT, max_characters=st.integers(1, 50))
 def test_sentences_lose_nothing_but_blanks(text: str, max_characters: int) -> None:
     pieces = sentences.split(text, max_characters)
