@@ -288,9 +288,8 @@ def _read_speakers(top: _Section) -> dict[str, int]:
         return {}
     if isinstance(speakers, list):
         names = top.strings("speakers") if speakers else ()
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise BrokenCheckpoint(f"{top.path}: speakers names {_shown(repeated[0])} twice, expected each name once")
+        if len({*names}) < len(names):
+            raise top.wrong("speakers", "each name once")
         return {name: number for number, name in enumerate(names)}
     if not isinstance(speakers, dict) or not all(_whole(number, 0) for number in speakers.values()):
         raise top.wrong("speakers", "a list of names, or a table of names and whole numbers")

@@ -1,0 +1,352 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from vits import BrokenCheckpoint
+from vits.checkpoint import SYMBOLS, TRAINING_ONLY, Config, Network, load_network, read_config
+
+GOLDEN = Path(__file__).parent / "golden"
+VOICE = GOLDEN / "network/multi_speaker_sdp"
+
+State = dict[str, Any]
+
+
+def golden_state() -> State:
+    state: State = torch.load(VOICE / "G_latest.pth", weights_only=True)["model"]
+    return state
+
+
+def golden_config() -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((VOICE / "config.json").read_text())
+    return config
+
+
+def saved_config(folder: Path, config: object) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def loaded(folder: Path, content: object, config: object = None) -> Network:
+    torch.save(content, folder / "G.pth")
+    return load_network(folder / "G.pth", read_config(saved_config(folder, config or golden_config())))
+
+
+def golden_network() -> Network:
+    return load_network(VOICE / "G_latest.pth", read_config(VOICE / "config.json"))
+
+
+def one_line(error: pytest.ExceptionInfo[BrokenCheckpoint]) -> str:
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+# Layouts
+
+
+def as_finetuned(state: State) -> State:
+    optimizer = {"state": {0: {"step": 7, "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 2e-4, "params": [0]}]}
+    return {"model": state, "iteration": 3, "optimizer": optimizer, "learning_rate": 2e-4}
+
+
+def bare(state: State) -> State:
+    return state
+
+
+def for_speaking_only(state: State) -> State:
+    return {"model": {name: tensor for name, tensor in state.items() if not name.startswith(TRAINING_ONLY)}}
+
+
+def folded(state: State) -> State:
+    return {"model": golden_network().state_dict()}
+
+
+def parametrized(state: State) -> State:
+    network = golden_network()
+    for name, module in list(network.named_modules()):
+        if f"{name}.weight_g" in state:
+            parametrizations.weight_norm(module)
+    names = network.state_dict()
+    assert "dec.ups.0.parametrizations.weight.original0" in names
+    return {"model": names}
+
+
+def in_float16(state: State) -> State:
+    return {"model": {name: tensor.half() for name, tensor in state.items()}}
+
+
+@pytest.mark.parametrize("layout", [as_finetuned, bare, for_speaking_only, folded, parametrized, in_float16])
+def test_every_layout_gives_the_same_network(layout: Callable[[State], State], tmp_path: Path) -> None:
+    network = loaded(tmp_path, layout(golden_state())).state_dict()
+    tolerance = 5e-3 if layout is in_float16 else 1e-6
+    for name, expected in golden_network().state_dict().items():
+        assert network[name].dtype == torch.float32
+        torch.testing.assert_close(network[name], expected, atol=tolerance, rtol=tolerance)
+
+
+def test_files_from_before_torch_1_6_load(tmp_path: Path) -> None:
+    torch.save(bare(golden_state()), tmp_path / "G.pth", _use_new_zipfile_serialization=False)
+    network = load_network(tmp_path / "G.pth", read_config(VOICE / "config.json"))
+    assert torch.equal(network.dec.conv_pre.weight, golden_network().dec.conv_pre.weight)
+
+
+def test_weight_norm_is_folded_as_pytorch_computes_it() -> None:
+    state = golden_state()
+    up, layer = "dec.ups.1.weight", "flow.flows.2.enc.in_layers.3.weight"
+    network = golden_network().state_dict()
+    for name in (up, layer):
+        expected = torch._weight_norm(state[f"{name}_v"], state[f"{name}_g"], 0)
+        torch.testing.assert_close(network[name], expected)
+
+
+def test_weights_are_the_networks_own(tmp_path: Path) -> None:
+    network = loaded(tmp_path, bare(golden_state()))
+    (tmp_path / "G.pth").unlink()
+    stored = sum(tensor.untyped_storage().nbytes() for tensor in network.state_dict().values())
+    assert stored == sum(tensor.nbytes for tensor in network.state_dict().values())
+    assert not any(weight.requires_grad for weight in network.parameters())
+
+
+# Speakers
+
+
+def without_speaker_table(state: State) -> State:
+    return {name: tensor for name, tensor in state.items() if name != "emb_g.weight"}
+
+
+def test_the_checkpoint_decides_whether_there_are_speakers(tmp_path: Path) -> None:
+    config = golden_config()
+    config["data"]["n_speakers"] = 0
+    network = loaded(tmp_path, golden_state(), config)
+    assert network.emb_g is not None
+    assert network.emb_g.num_embeddings == 3
+
+
+@pytest.mark.parametrize("n_speakers", [0, 1])
+def test_conditioning_that_never_ran_is_left_behind(n_speakers: int, tmp_path: Path) -> None:
+    config = golden_config()
+    config["data"]["n_speakers"] = n_speakers
+    network = loaded(tmp_path, without_speaker_table(golden_state()), config)
+    assert network.emb_g is None
+    assert not any("cond" in name for name in network.state_dict())
+
+
+def test_many_speakers_need_their_table(tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint, match=r"G\.pth: missing: emb_g\.weight$"):
+        loaded(tmp_path, without_speaker_table(golden_state()))
+
+
+def test_a_speaker_table_needs_its_width_in_the_config(tmp_path: Path) -> None:
+    config = golden_config()
+    del config["model"]["gin_channels"]
+    with pytest.raises(BrokenCheckpoint, match=r"config\.json: model\.gin_channels is missing or 0, expected 16"):
+        loaded(tmp_path, golden_state(), config)
+
+
+# Broken checkpoints
+
+
+def change(state: State, name: str, tensor: Any) -> State:
+    return {**state, name: tensor} if tensor is not None else {n: t for n, t in state.items() if n != name}
+
+
+BROKEN_TENSORS = [
+    ("enc_p.proj.bias", None, "missing: enc_p.proj.bias"),
+    ("dec.ups.0.weight_g", None, "missing: dec.ups.0.weight_g"),
+    ("flow.flows.0.enc.in_layers.1.weight_v", None, "missing: flow.flows.0.enc.in_layers.1.weight_v"),
+    ("dec.resblocks.99.bias", torch.zeros(3), "unknown to this config's network: dec.resblocks.99.bias"),
+    ("dec.conv_post.bias", torch.zeros(1), "unknown to this config's network: dec.conv_post.bias"),
+    ("enc_p.emb.weight", torch.zeros(60, 16), "enc_p.emb.weight [60, 16], expected [68, 16]"),
+    ("dec.ups.0.weight_g", torch.zeros(31, 1, 1), "length of dec.ups.0.weight [31, 1, 1] for 32 rows"),
+    ("emb_g.weight", torch.zeros(2, 16), "emb_g.weight [2, 16], expected [3, 16]"),
+    ("dp.pre.bias", torch.full((16,), torch.nan), "not finite: dp.pre.bias"),
+    ("dp.pre.bias", torch.zeros(16, dtype=torch.int64), "dp.pre.bias is not a tensor of floating-point numbers"),
+    ("dp.pre.bias", [0.0] * 16, "dp.pre.bias is not a tensor of floating-point numbers"),
+]
+
+
+@pytest.mark.parametrize(("name", "tensor", "words"), BROKEN_TENSORS)
+def test_a_broken_tensor_is_named(name: str, tensor: Tensor | None, words: str, tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint) as error:
+        loaded(tmp_path, change(golden_state(), name, tensor))
+    assert one_line(error).startswith(f"{tmp_path / 'G.pth'}: ")
+    assert words in one_line(error)
+
+
+def test_many_broken_tensors_are_counted(tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in golden_state().items() if not name.startswith("enc_p.")}
+    with pytest.raises(BrokenCheckpoint, match=r"missing: enc_p\.emb\.weight, .* and \d+ more$"):
+        loaded(tmp_path, state)
+
+
+@pytest.mark.parametrize("content", [{}, [], torch.zeros(3), {"model": {}}, {"model": 3}])
+def test_a_file_without_tensors_is_refused(content: object, tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint) as error:
+        loaded(tmp_path, content)
+    assert one_line(error).startswith(f"{tmp_path / 'G.pth'}: ")
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def without_directory(content: bytes) -> bytes:
+    return content[:-200]
+
+
+def garbled(content: bytes) -> bytes:
+    return content[:100] + bytes(2000) + content[2100:]
+
+
+def empty(content: bytes) -> bytes:
+    return b""
+
+
+def text(content: bytes) -> bytes:
+    return b"<!doctype html> 404: not found"
+
+
+@pytest.mark.parametrize("damage", [cut, without_directory, garbled, empty, text])
+def test_a_damaged_file_is_refused(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "G.pth"
+    path.write_bytes(damage((VOICE / "G_latest.pth").read_bytes()))
+    with pytest.raises(BrokenCheckpoint) as error:
+        load_network(path, read_config(VOICE / "config.json"))
+    assert one_line(error).startswith(f"{path}: is not a whole PyTorch checkpoint: ")
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint):
+        loaded(tmp_path, {"model": golden_state(), "optimizer": nn.Conv1d(1, 1, 1)})
+
+
+@pytest.mark.parametrize("name", ["absent.pth", "."])
+def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint) as error:
+        load_network(tmp_path / name, read_config(VOICE / "config.json"))
+    assert one_line(error).startswith(f"{tmp_path / name}: cannot be read: ")
+
+
+# Configs
+
+
+def changed_config(key: str, value: Any) -> dict[str, Any]:
+    """The golden config with one value replaced, or left out where it is None."""
+    config = golden_config()
+    *path, last = key.split(".")
+    table = config
+    for name in path:
+        table = table[name]
+    table[last] = value
+    if value is None:
+        del table[last]
+    return config
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (GOLDEN / "network").iterdir()))
+def test_configs_of_fine_tunes_are_read(name: str) -> None:
+    config = read_config(GOLDEN / "network" / name / "config.json")
+    assert config.add_blank
+    assert config.hop_length == 256
+    assert len(config.symbols) in (43, 68)
+
+
+def test_original_symbol_tables() -> None:
+    tables = json.loads((GOLDEN / "text/symbols.json").read_text())
+    assert {*tables} < {*SYMBOLS}
+    for cleaner, symbols in tables.items():
+        assert [*SYMBOLS[cleaner]] == symbols
+
+
+def test_a_config_without_symbols_takes_those_of_its_cleaner(tmp_path: Path) -> None:
+    assert read_config(saved_config(tmp_path, changed_config("symbols", None))).symbols == tuple(
+        golden_config()["symbols"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("speakers", "expected"),
+    [
+        ({"a": 2, "b": 0}, {"a": 2, "b": 0}),
+        (["a", "b"], {"a": 0, "b": 1}),
+        ({}, {}),
+        ([], {}),
+        (None, {}),
+    ],
+)
+def test_speakers_are_a_table_or_a_list_or_missing(speakers: Any, expected: dict[str, int], tmp_path: Path) -> None:
+    assert read_config(saved_config(tmp_path, changed_config("speakers", speakers))).speakers == expected
+
+
+def optional(config: Config) -> tuple[object, ...]:
+    return config.shape.use_sdp, config.shape.gin_channels, config.n_speakers, config.languages
+
+
+def test_what_a_config_need_not_say(tmp_path: Path) -> None:
+    config = golden_config()
+    del config["model"]["gin_channels"], config["data"]["n_speakers"], config["train"]
+    assert optional(read_config(saved_config(tmp_path, config))) == (True, 0, 0, ())
+
+
+BROKEN_CONFIGS = [
+    ("data", None, "data is missing, expected a table"),
+    ("model", [], "model is [], expected a table"),
+    ("data.hop_length", None, "data.hop_length is missing"),
+    ("data.hop_length", 300, "data.hop_length is 300, expected the product of model.upsample_rates, 256"),
+    ("data.sampling_rate", "22050", 'data.sampling_rate is "22050", expected a whole number'),
+    ("data.sampling_rate", True, "data.sampling_rate is true, expected a whole number"),
+    ("data.add_blank", None, "data.add_blank is missing, expected true or false"),
+    ("data.n_speakers", -1, "data.n_speakers is -1, expected a whole number of at least 0"),
+    ("data.text_cleaners", "cjke_cleaners2", "data.text_cleaners is"),
+    ("data.text_cleaners", ["klingon_cleaners"], 'data.text_cleaners is ["klingon_cleaners"], expected a list of one'),
+    ("data.text_cleaners", ["cjke_cleaners2", "cjke_cleaners"], "data.text_cleaners is"),
+    ("model.inter_channels", 15, "model.inter_channels is 15, expected an even number"),
+    ("model.hidden_channels", 15, "model.hidden_channels is 15, expected a multiple of model.n_heads, 2"),
+    ("model.resblock", "3", 'model.resblock is "3", expected "1" or "2"'),
+    ("model.resblock", None, "model.resblock is missing"),
+    ("model.resblock_kernel_sizes", [3, 4, 5], "model.resblock_kernel_sizes is [3, 4, 5], expected odd numbers"),
+    ("model.resblock_dilation_sizes", [[1, 3]], "model.resblock_dilation_sizes is [[1, 3]], expected as many"),
+    (
+        "model.resblock_dilation_sizes",
+        [1, 3, 5],
+        "model.resblock_dilation_sizes is [1, 3, 5], expected a list of lists",
+    ),
+    ("model.upsample_rates", [], "model.upsample_rates is [], expected a list of positive whole numbers"),
+    ("model.upsample_rates", [8, 8, 4], "model.upsample_kernel_sizes is [16, 16, 4, 4], expected each"),
+    ("model.upsample_kernel_sizes", [15, 16, 4, 4], "model.upsample_kernel_sizes is [15, 16, 4, 4], expected each"),
+    ("model.upsample_initial_channel", 24, "model.upsample_initial_channel is 24, expected a multiple of 16"),
+    ("model.use_sdp", "yes", 'model.use_sdp is "yes", expected true or false'),
+    ("symbols", [], "symbols is [], expected a list of strings"),
+    ("speakers", {"a": "0"}, 'speakers is {"a": "0"}, expected a list of names, or a table'),
+    ("speakers", ["a", "b", "a"], 'speakers is ["a", "b", "a"], expected each name once'),
+    ("languages", ["en", "xx"], 'languages is ["en", "xx"], expected some of those that cjke_cleaners2 speaks'),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), BROKEN_CONFIGS)
+def test_a_broken_key_is_named_with_its_value(key: str, value: Any, words: str, tmp_path: Path) -> None:
+    path = saved_config(tmp_path, changed_config(key, value))
+    with pytest.raises(BrokenCheckpoint) as error:
+        read_config(path)
+    assert one_line(error).startswith(f"{path}: {words}")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe\x00", b"null"])
+def test_a_file_that_is_no_config_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(BrokenCheckpoint) as error:
+        read_config(path)
+    assert one_line(error).startswith(f"{path}: ")
+
+
+def test_a_config_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint, match=r"absent\.json: cannot be read: No such file"):
+        read_config(tmp_path / "absent.json")
