@@ -93,7 +93,7 @@ def test_channels_last_convolutions_equal_the_ordinary_ones() -> None:
         (ChannelsLastConvTranspose1d, torch.nn.ConvTranspose1d(6, 3, 8, 4, padding=2)),
     ):
         expected = ordinary(x)
-        ordinary.__class__ = made  # type: ignore[assignment]  # what use_channels_last does
+        ordinary.__class__ = made  # as use_channels_last does
         torch.testing.assert_close(ordinary(x), expected)
 
 
@@ -176,9 +176,9 @@ def test_every_part_learns(tiny: Recipe) -> None:
     before = {name: value.clone() for name, value in trainer.trainee.named_parameters()}
     for _ in range(6):
         trainer.train_step()
-    unchanged = {
-        name for name, value in trainer.trainee.named_parameters() if torch.equal(value, before[name])
-    } - {"enc_p.emb.weight"}
+    unchanged = {name for name, value in trainer.trainee.named_parameters() if torch.equal(value, before[name])} - {
+        "enc_p.emb.weight"
+    }
     # Keys' biases cancel in a softmax.
     assert all(name.endswith("conv_k.bias") for name in unchanged), unchanged
 

@@ -6,6 +6,7 @@ writes a picture of one sentence's spectrograms to the voice's folder.
 
 import argparse
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from training.losses import magnitudes
 from training.recipes import RECIPES, Recipe
 
 HELD_OUT = Path(__file__).parent / "held_out.txt"
+MODELS = Path(__file__).parent.parent / "models.toml"
 PICTURED = "Hello from two small cores."
 
 
@@ -67,15 +69,17 @@ def error_rate(synthesize: Callable[[str], np.ndarray], sentences: list[str], la
     return errors / total
 
 
-def our_voice(folder: Path) -> Callable[[str], np.ndarray]:
-    """Return a function that speaks a sentence with a voice's shipped files and the server's defaults."""
+def our_voice(name: str, folder: Path) -> Callable[[str], np.ndarray]:
+    """Return a function that speaks a sentence with a voice's shipped files, as models.toml has it speak."""
     from vits import load_voice
 
     voice = load_voice(folder / "G.pth", folder / "config.json", precision="float32")
+    tables = tomllib.loads(MODELS.read_text("utf-8"))["models"]
+    table: dict[str, Any] = next((table for table in tables if table["name"] == name), {})
+    scales = {key: table[key] for key in ("noise_scale", "noise_scale_w", "length_scale") if key in table}
 
     def synthesize(text: str) -> np.ndarray:
-        ids = voice.ids(text, lang="en")
-        return np.concatenate(list(voice.stream(ids, **voice.defaults)))
+        return np.concatenate(list(voice.stream(voice.ids(text, lang="en"), **scales)))
 
     return synthesize
 
@@ -87,17 +91,15 @@ def picture(recipe: Recipe, ours: Callable[[str], np.ndarray], path: Path) -> No
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 1, figsize=(10, 6), layout="constrained")
+    figure, axes = pyplot.subplots(2, 1, figsize=(11, 9), layout="constrained")
     spoken = {f"flite {recipe.teacher} (teacher)": speak(PICTURED, recipe.teacher)[0], recipe.name: ours(PICTURED)}
     for axis, (title, samples) in zip(axes, spoken.items(), strict=True):
-        spectrogram = magnitudes(torch.from_numpy(samples)[None], 512, 128)[0]
-        axis.imshow(
-            20 * spectrogram.log10().numpy(), origin="lower", aspect="auto", vmin=-50, vmax=30,
-            extent=(0, len(samples) / recipe.sample_rate_hz, 0, recipe.sample_rate_hz / 2000),
-        )  # fmt: skip
+        decibels = 20 * magnitudes(torch.from_numpy(samples)[None], 1024, 128)[0].log10().numpy()
+        extent = (0, len(samples) / recipe.sample_rate_hz, 0, recipe.sample_rate_hz / 2000)
+        axis.imshow(decibels, origin="lower", aspect="auto", vmin=-40, vmax=35, extent=extent)
         axis.set(title=f"{title}: {PICTURED}", ylabel="kHz")
     axes[-1].set_xlabel("seconds")
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=100)
 
 
 def main() -> None:
@@ -110,7 +112,7 @@ def main() -> None:
     recipe = RECIPES[arguments.voice]
     folder = arguments.folder or VOICES / recipe.name
     sentences = HELD_OUT.read_text("utf-8").splitlines()
-    ours = our_voice(folder)
+    ours = our_voice(recipe.name, folder)
     error_rate(lambda text: speak(text, recipe.teacher)[0], sentences, f"flite {recipe.teacher}", arguments.verbose)
     error_rate(ours, sentences, recipe.name, arguments.verbose)
     picture(recipe, ours, folder / "spectrogram.png")

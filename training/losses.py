@@ -26,7 +26,7 @@ def magnitudes(samples: Tensor, n_fft: int, hop_length: int) -> Tensor:
 
 @functools.cache
 def mel_filters(n_fft: int, sample_rate_hz: int, n_mels: int = 80) -> Tensor:
-    """Return triangular filters [n_mels, n_fft / 2 + 1] on Slaney's mel scale, each of unit area, up to half the rate."""
+    """Return triangular filters [n_mels, n_fft / 2 + 1] of unit area, evenly spaced on Slaney's mel scale."""
     top = _mel(sample_rate_hz / 2)
     edges = torch.tensor([_hz(top * i / (n_mels + 1)) for i in range(n_mels + 2)])
     bins = torch.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1)

@@ -159,7 +159,8 @@ def main() -> None:
     # Gradients of near-silence are denormal numbers, on which a CPU multiplies many times slower.
     torch.set_flush_denormal(True)
     trainer = Trainer(RECIPES[arguments.voice])
-    began, shown = time.monotonic(), {}
+    began = time.monotonic()
+    shown: dict[str, list[float]] = {}
     while trainer.step < trainer.recipe.steps:
         for name, loss in trainer.train_step().items():
             shown.setdefault(name, []).append(loss)
