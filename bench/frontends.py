@@ -25,7 +25,7 @@ LIMITS = "zh+ja+en at most 85 MB together; first use of each under 1 s; English 
 
 
 def resident_mb() -> float:
-    """This process's resident memory."""
+    """Resident memory of the process that asks."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 

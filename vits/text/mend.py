@@ -25,8 +25,9 @@ def _compatible(match: re.Match[str]) -> str:
 
 
 def unify(text: str) -> str:
-    """The text with letters and digits that only look different as plain ones: １２, ①, ㎏, 𝐛𝐨𝐥𝐝, half-width kana."""
-    return _COMPATIBLE.sub(_compatible, unicodedata.normalize("NFC", text))
+    """The text with letters and digits that only look different as plain ones: １２, ①, ㎏, 𝐛𝐨𝐥𝐝, wide blanks."""
+    text = re.sub(r"[^\S\n]", " ", unicodedata.normalize("NFC", text))
+    return _COMPATIBLE.sub(_compatible, text)
 
 
 def mend(text: str, language: str, *, from_dictionary: bool = True) -> str:

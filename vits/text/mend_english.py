@@ -76,7 +76,6 @@ _UNITS = {
     "°F": "degrees Fahrenheit",
     "°": "degrees",
     "ms": "milliseconds",
-    "s": "seconds",
     "min": "minutes",
     "h": "hours",
     "hr": "hours",
@@ -187,6 +186,12 @@ def _unit(match: re.Match[str]) -> str:
     return " ".join(["one", singular, *others])
 
 
+def _decade(match: re.Match[str]) -> str:
+    """The plural but for its s: 1990s are nineteen nineties."""
+    words = expand_numbers(match[0])
+    return words.removesuffix("y") + "ie" if words.endswith("y") else words
+
+
 def _spelled_number(match: re.Match[str]) -> str:
     return " ".join(cardinal(digit) if digit.isdigit() else "," for digit in match[0])
 
@@ -206,7 +211,8 @@ def _quantities(text: str) -> str:
     text = re.sub(rf"(?<![\d.-])({_NUMBER})\s?([-–—~])\s?({_NUMBER})(?![\d-]|\.\d)", _range, text)
     text = re.sub(rf"(?<![\w)\]-])[-−](?={_NUMBER})", "minus ", text)
     text = _UNIT.sub(_unit, text)
-    text = re.sub(r"#(?=\d)", "number ", text)
+    text = re.sub(r"(?<=\b[A-Za-z])#", " sharp", re.sub(r"#(?=\d)", "number ", text))
+    text = re.sub(r"(?<![\d.,])(?:\d{2})?\d0(?=s\b)", _decade, text)
     text = re.sub(rf"({_NUMBER})\s?%", lambda match: f"{_in_words(match[1])} percent", text)
     text = re.sub(r"\d+(?:\.\d+){2,}", lambda match: " point ".join(map(cardinal, match[0].split("."))), text)
     return re.sub(r"\d+(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+\.\d+", lambda match: _in_words(match[0]), text)
@@ -272,6 +278,7 @@ def _respell(text: str) -> str:
         is_abbreviation = text[match.end() : match.end() + 1] == "." and match[0].lower() in ABBREVIATIONS
         return match[0] if is_abbreviation else _respelled(match[0])
 
+    text = re.sub(r"(?<=[A-Za-z] )A\b(?!['-]|\s+[a-z])|^\s*A\s*$", "ay", text)
     text = re.sub(r"(?<![^\s(\"'])[A-Za-z]+(?:-[A-Za-z]+)+", hyphenated, text)
     text = re.sub(r"\b([A-Za-z])\.(?=[A-Za-z]\b)", r"\1 ", text)
     return _LETTER_RUN.sub(word, text)
@@ -283,11 +290,14 @@ def mend(text: str, *, respell: bool) -> str:
     `respell`: words that the dictionary lacks are written by parts, letters or sounds, for cleaners that only have
     the dictionary and would read them letter by letter, leaving out c and q.
     """
-    text = _quantities(text.translate(_WIDE_MARKS))
+    text = re.sub(r"https?://(?:www\.)?", "", text.translate(_WIDE_MARKS))
+    text = re.sub(r"(?<=[a-z0-9])\.(?=[a-z]{2,})", " dot ", re.sub(r"\s*(?:[—–]|--)\s*(?=[^\d\s])", ", ", text))
+    text = _quantities(text)
     text = _PHRASE.sub(lambda match: _PHRASES[match[0].lower()], text)
     for sign, words in _SIGNS.items():
         text = text.replace(sign, words)
     text = re.sub(r"(?<=\w)/(?=\w)", " ", text)
     if respell:
-        text = _respell(expand_numbers(to_ascii(text)))
+        text = re.sub(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=(?!(?:st|nd|rd|th|s)\b)[A-Za-z])", " ", to_ascii(text))
+        text = _respell(expand_numbers(text))
     return re.sub(r"[^\S\n]+(?=[,.!?;:])|(?<=\s)[^\S\n]+", "", text)
