@@ -58,6 +58,7 @@ def test_what_crashed_the_original_is_spoken(row: dict[str, Any]) -> None:
     ("text", "spoken"),
     [
         ("[EN]$,5[EN]", "faɪv ˈdɔləɹz."),
+        ("[EN]one -- two ... three[EN]", "wən tu θɹi."),
         ("[EN]It's 1000[EN]", "ɪts wən ˈθaʊzənd."),
         ("[ZH]１２[ZH]", "s`ɹ`↑əɹ`↓."),
         ("[EN]lone \ud800surrogate[EN]", "loʊn ˈsəɹəˌgeɪt."),

@@ -222,7 +222,7 @@ def to_ascii(text: str) -> str:
 def to_ipa(text: str) -> str:
     """English text as IPA with stress marks, one blank between words."""
     text = expand_numbers(expand_abbreviations(to_ascii(text).lower()))
-    return " ".join(_token_to_ipa(token) for token in text.split())
+    return re.sub(r"\s+", " ", " ".join(_token_to_ipa(token) for token in text.split()))
 
 
 def to_lazy_ipa(text: str) -> str:

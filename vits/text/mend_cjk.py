@@ -269,6 +269,7 @@ def _chinese(text: str) -> str:
     text = re.sub(r"(?<![\d.])(?:1[1-9]\d\d|10(?!00)\d\d|20\d\d)(?=年)", one_by_one, text)
     text = re.sub(r"(?<![\d.])(?:0\d+|1[3-9]\d{9})(?![\d.])", one_by_one, text)
     text = re.sub(r"(?<![\d.第点到])2(?=[个位次天只条张件种块斤本倍座间台辆部])", "两", text)
+    text = re.sub(r"(?<=\d)[:：](?=\d)", "比", text)
     text = text.replace("〇", "零").replace("...", "…")
     for narrow, wide in zip(",;:!?", "，；：！？", strict=True):
         text = text.replace(narrow, wide)
