@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,6 +36,15 @@ def padded(x: Tensor, value: float) -> Tensor:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """For tensors this small, threads cost more than they bring, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 # What lies outside the mask never reaches what lies inside

@@ -93,9 +93,9 @@ def make(tmp_path: Path) -> Maker:
     return Maker(tmp_path)
 
 
-@pytest.fixture
-def tiny(make: Maker) -> Voice:
-    return make()
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Voice:
+    return Maker(tmp_path_factory.mktemp("tiny"))()
 
 
 def joined(windows: Iterator[Samples]) -> Samples:
