@@ -289,7 +289,7 @@ class WindowedDecoder:
         self.later_window = self._later_window()
 
     def to(self, dtype: torch.dtype) -> "WindowedDecoder":
-        """Return a decoder that computes in dtype; the speaker's bias and the samples stay float32."""
+        """Return a decoder that computes in dtype; its samples are float32 all the same."""
         other = copy.copy(self)
         other._pre, other._post = self._pre.to(dtype), self._post.to(dtype)
         other._stages = tuple(stage.to(dtype) for stage in self._stages)
