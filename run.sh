@@ -118,7 +118,7 @@ requirements=(requirements.txt requirements-languages.txt)
 if [ "${1:-}" = test ]; then
     shift
     install installed "${requirements[@]}"
-    install installed-test "${requirements[@]}" requirements-test.txt
+    install installed-test "${requirements[@]}" requirements-espeak.txt requirements-test.txt
     run_checks "$@"
     exit
 fi

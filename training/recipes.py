@@ -18,6 +18,8 @@ class Recipe:
     name: str
     teacher: str
     """The voice of flite that speaks the corpus."""
+    languages: tuple[str, ...] = ("en",)
+    """What the corpus is spoken in."""
     symbols: tuple[str, ...] = CJKE_SYMBOLS
     sample_rate_hz: int = 16000
     n_fft: int = 1024
@@ -83,7 +85,14 @@ class Recipe:
             "cleaned_text": True,
         }
         train = {"segment_size": self.segment_frames * self.hop_length}
-        return {"train": train, "data": data, "model": model, "symbols": list(self.symbols), "speakers": {}}
+        return {
+            "train": train,
+            "data": data,
+            "model": model,
+            "symbols": list(self.symbols),
+            "speakers": {},
+            "languages": list(self.languages),
+        }
 
 
 RECIPES = {recipe.name: recipe for recipe in [Recipe(name="slt", teacher="slt")]}
