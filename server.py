@@ -124,6 +124,8 @@ class ModelSettings:
     """Who speaks where a request names the model alone; None: the first of the config."""
     lang: str = "auto"
     """The language of a request that names none."""
+    mend: bool = True
+    """Whether numbers, units and signs are put into words that the model's own front end would drop or misread."""
     noise_scale: float | None = None
     """How much the voice varies, of a request that does not say; None: DEFAULTS, as for the next two."""
     noise_scale_w: float | None = None
@@ -259,6 +261,7 @@ def read_model(path: Path, index: int, entry: object) -> ModelSettings:
         load=table.take("load", bool, True, "true or false"),
         speaker=table.take("speaker", str, None, "a speaker's name"),
         lang=table.choice("lang", LANGUAGES),
+        mend=table.take("mend", bool, True, "true or false"),
         noise_scale=table.number("noise_scale"),
         noise_scale_w=table.number("noise_scale_w"),
         length_scale=table.number("length_scale"),
@@ -641,7 +644,7 @@ async def speak(request: Request[State]) -> Response:
 async def answer(turns: Turns, speech: SpeakRequest, *, with_sound: bool) -> Response:
     """The response to a valid request."""
     voice = speech.model.voice
-    prepared = await turns.prepare(partial(voice.prepare, speech.text, speech.lang))
+    prepared = await turns.prepare(partial(voice.prepare, speech.text, speech.lang, speech.model.settings.mend))
     response = Response(media_type="audio/wav", headers=speech_headers(speech, prepared))
     if not with_sound:
         del response.headers["content-length"]  # Only the synthesis knows it.

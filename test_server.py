@@ -66,7 +66,7 @@ class SlowVoice:
         self.counters = counters
         self.speakers = speakers
 
-    def prepare(self, text: str, lang: str = "auto") -> Prepared:
+    def prepare(self, text: str, lang: str = "auto", mend: bool = True) -> Prepared:
         if text.startswith("crash"):
             raise RuntimeError(text)
         if text.startswith("runaway"):
@@ -732,6 +732,25 @@ def test_a_default_that_the_model_does_not_have_ends_the_start(
     with pytest.raises(server.SettingsError) as refusal:
         server.load_model(path, model, "float32")
     assert message in str(refusal.value)
+
+
+def test_signs_are_said_unless_the_models_table_says_not_to(write_settings: Callable[[str], Path]) -> None:
+    tables = (
+        model_table(f"mend_{mend}", "multi_speaker_sdp", 'lang = "en"', f"mend = {mend}") for mend in ("true", "false")
+    )
+    app = server.create_app(server.read_settings(write_settings("\n".join(tables))))
+    with TestClient(app) as client:
+        when_ready(client)
+        said = client.head("/speak", params={"text": "12.5%", "speaker": "mend_true"})
+        dropped = client.head("/speak", params={"text": "12.5%", "speaker": "mend_false"})
+    assert "x-dropped" not in said.headers
+    assert dropped.headers["x-dropped"] == "%25=1"
+
+
+def test_untagged_text_in_three_languages_is_spoken_whole(client: TestClient) -> None:
+    response = client.get("/speak", params={"text": "你好，world。これはテストです。"})
+    assert response.status_code == 200
+    assert "x-dropped" not in response.headers
 
 
 def test_errors_are_json_that_any_client_can_read(client: TestClient) -> None:

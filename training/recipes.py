@@ -47,10 +47,10 @@ class Recipe:
     segment_frames: int = 16
     learning_rate: float = 5e-4
     learning_rate_end: float = 5e-5
-    steps: int = 8500
+    steps: int = 7000
     from_text_from: int = 1500
     """The step from which half of the segments are made from text alone."""
-    adversarial_from: int = 6500
+    adversarial_from: int = 5500
     """The step from which the discriminators take part."""
 
     @property

@@ -142,14 +142,19 @@ class Voice:
         prepared = self._prepared(text, lang)
         return list(self._with_blanks([id for sentence in prepared.sentences for id in sentence.ids]))
 
-    def prepare(self, text: str, lang: str = "auto") -> Prepared:
+    def prepare(self, text: str, lang: str = "auto", mend: bool = True) -> Prepared:
         """Return a text's sentences with their ids, and the characters that could not be spoken.
+
+        Args:
+            text: anything.
+            lang: the language of all of it, or "auto".
+            mend: whether numbers, units and signs are put into words that the cleaner would otherwise drop or misread.
 
         Raises:
             TextError: (of vits.text.errors) the text or the language cannot be spoken.
 
         """
-        prepared = self._prepared(text, lang)
+        prepared = self._prepared(text, lang, mend)
         sentences = (Sentence(s.written, self._with_blanks(s.ids), s.pause_s) for s in prepared.sentences)
         return Prepared(tuple(sentences), prepared.dropped)
 
@@ -263,8 +268,8 @@ class Voice:
             _whole("seed", seed, MAX_SEED),
         )
 
-    def _prepared(self, text: str, lang: str) -> front_end.Prepared:
-        return front_end.prepare(text, self.cleaner, self._config.symbols, lang, self._config.languages)
+    def _prepared(self, text: str, lang: str, mend: bool = True) -> front_end.Prepared:
+        return front_end.prepare(text, self.cleaner, self._config.symbols, lang, self._config.languages, mend)
 
     def _with_blanks(self, ids: Sequence[int]) -> tuple[int, ...]:
         if not self._config.add_blank:
