@@ -38,6 +38,17 @@ def needs_program() -> Callable[[str, str], str]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tensors as small as the tests', threads cost more than they bring, above all on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def models_toml(tmp_path: Path) -> Path:
     """Two small voices that are loaded and one that is not."""
     path = tmp_path / "models.toml"

@@ -14,6 +14,8 @@ from vits.decoder import FIRST_WINDOW, LATER_WINDOW, Generator, WindowedDecoder,
 
 Dilations = Sequence[Sequence[int]]
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Design(NamedTuple):
     resblock: str
@@ -79,15 +81,6 @@ LENGTHS = (1, 2, 7, 31, 32, 33, 64, 65, 96, 97, 128, 129, 161, 193)
 def decoded(decoder: WindowedDecoder, z: Tensor, g: Tensor | None = None) -> Tensor:
     bias = decoder.bias(g)
     return torch.cat([decoder(z, window, bias) for window in decoder.windows(z.shape[2])])
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """For tensors this small, threads cost more than they bring, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +14,8 @@ from vits.network import (
 )
 
 CHANNELS, GIN, LENGTH, PADDING = 8, 4, 13, 10
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def text_encoder() -> TextEncoder:
@@ -36,15 +36,6 @@ def padded(x: Tensor, value: float) -> Tensor:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """For tensors this small, threads cost more than they bring, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # What lies outside the mask never reaches what lies inside

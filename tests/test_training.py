@@ -17,6 +17,8 @@ from training.model import ChannelsLastConv1d, ChannelsLastConvTranspose1d, Trai
 from training.recipes import RECIPES, Recipe
 from vits import load_voice
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Alignment
 
 

@@ -43,14 +43,7 @@ DATA = {"sampling_rate": 8000, "hop_length": 8, "text_cleaners": ["cjke_cleaners
 SYMBOL_TABLE = SYMBOLS["cjke_cleaners2"]
 IDS = [0, 12, 0, 30, 0, 41, 0, 7, 0]
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """For tensors this small, threads cost more than they bring, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @cache
