@@ -389,3 +389,15 @@ def test_text_needs_no_torch() -> None:
 
 def test_unknown_names_are_no_part_of_the_library() -> None:
     assert not hasattr(vits, "load_model")
+
+
+def test_speaking_imports_no_symbolic_algebra() -> None:
+    folder = GOLDEN / "multi_speaker_sdp"
+    program = f"""
+import sys
+from vits import load_voice
+voice = load_voice({str(folder / "G_latest.pth")!r}, {str(folder / "config.json")!r})
+assert sum(len(samples) for samples in voice.stream([0, 1, 0]))
+assert "sympy" not in sys.modules, "100 MB of it"
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vits import text
 from vits.decoder import Generator
@@ -296,6 +297,21 @@ def _read_speakers(top: _Section) -> dict[str, int]:
     return dict(speakers)
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out normally distributed initial values, which the checkpoint's replace.
+
+    On the meta device they would have torch import its symbolic half, sympy included: 100 MB for nothing.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is nn.init.normal_:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def load_network(checkpoint: str | Path, config: Config) -> Network:
     """Return the network with a checkpoint's weights in float32, weight norm folded, ready to speak.
 
@@ -309,7 +325,7 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
     if not n_speakers:
         # A network sized for speakers but trained without a table of them has conditioning that never ran.
         stored = {name: tensor for name, tensor in stored.items() if not {"cond", "cond_layer"} & {*name.split(".")}}
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         network = Network(config.shape, len(config.symbols), n_speakers)
     wanted = network.state_dict()
     sources = _sources(path, wanted.keys(), stored)

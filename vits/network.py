@@ -47,8 +47,8 @@ class MultiHeadAttention(nn.Module):
         self.conv_o = nn.Conv1d(channels, channels, 1)
         per_head = channels // heads
         shape = (1, 2 * RELATIVE_WINDOW + 1, per_head)
-        self.emb_rel_k = nn.Parameter(torch.randn(shape) * per_head**-0.5)
-        self.emb_rel_v = nn.Parameter(torch.randn(shape) * per_head**-0.5)
+        self.emb_rel_k = nn.Parameter(nn.init.normal_(torch.empty(shape), std=per_head**-0.5))
+        self.emb_rel_v = nn.Parameter(nn.init.normal_(torch.empty(shape), std=per_head**-0.5))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return attention over x [B, C, T]; positions outside the mask are never attended to."""
