@@ -1,8 +1,10 @@
 """The trainer: alignment, losses, evaluation, and a few real steps on a corpus of noise."""
 
 import dataclasses
+import gzip
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,14 @@ import torch
 
 from training import corpus, export, train
 from training.alignment import frames_per_symbol, monotonic_alignment, symbol_starts
+from training.durations import TrainedDurationPredictor, forwards, spline
 from training.evaluate import word_errors
 from training.losses import log_mel, magnitudes, mel_filters, spectral_loss
-from training.model import ChannelsLastConv1d, ChannelsLastConvTranspose1d, Trainee, cut
+from training.model import ChannelsLastConv1d, ChannelsLastConvTranspose1d, Trainee, cut, within
 from training.recipes import RECIPES, Recipe
+from training.teachers import resampled
 from vits import load_voice
+from vits.network import SPLINE_BINS, inverse_spline
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,13 +50,13 @@ def test_alignment_search_finds_the_best_of_all_paths(S: int, T: int) -> None:
 
 
 def test_sounds_meet_their_symbols_and_pauses_their_punctuation() -> None:
-    phones = [("hh", 0.0, 0.1), ("ay", 0.1, 0.3), ("pau", 0.3, 0.5), ("m", 0.5, 0.6), ("aa", 0.6, 0.8), ("pau", 0.8, 1)]
+    phones = [("h", 0.0, 0.1), ("aɪ", 0.1, 0.3), (" ", 0.3, 0.5), ("m", 0.5, 0.6), ("ɑ", 0.6, 0.8), (" ", 0.8, 1)]
     starts = symbol_starts("haɪ, ˈmɑ.", phones)
     assert starts == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.5, 0.5, 0.5, 0.6, 0.8])
 
 
 def test_a_teacher_who_says_something_else_is_refused() -> None:
-    assert symbol_starts("kæt.", [("d", 0.0, 0.1), ("ao", 0.1, 0.2), ("g", 0.2, 0.3), ("pau", 0.3, 0.4)]) is None
+    assert symbol_starts("kæt.", [("d", 0.0, 0.1), ("ɔ", 0.1, 0.2), ("g", 0.2, 0.3), (" ", 0.3, 0.4)]) is None
 
 
 def test_every_symbol_gets_a_frame_and_all_frames_are_given() -> None:
@@ -68,21 +73,124 @@ def test_sentences_are_plain_and_distinct(tmp_path: Path) -> None:
         "It was late, so we left. It was late, so we left.\n%\nCall 911 now, please.\n%\nNO SHOUTING IN HERE.\n"
     )
     (tmp_path / "a.dat").write_text("This is an index, not a text.")
-    assert corpus.sentences(tmp_path) == ["It was late, so we left."]
+    assert corpus.english_sentences(tmp_path) == ["It was late, so we left."]
 
 
-def test_a_real_teacher_gives_ids_frames_and_samples_that_fit(needs_program: object) -> None:
-    assert callable(needs_program)
-    needs_program("flite", "flite")
-    recipe = RECIPES["slt"]
-    row = corpus.utterance("The children are playing in the garden.", recipe)
+def test_chinese_sentences_are_whole_and_without_colours(tmp_path: Path) -> None:
+    for name in ("song100", "tang300"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "chinese").write_text(
+        "请接受这一事实，并保\n持礼貌。太短。\n\x1b[33m -- Debian\x1b[m\n%\n用 Debian 的人很多。\n今天天气很好！\n"
+    )
+    assert corpus.chinese_sentences(tmp_path) == ["请接受这一事实，并保持礼貌。", "今天天气很好！"]
+
+
+def test_japanese_sentences_come_from_manual_pages_without_their_markup(tmp_path: Path) -> None:
+    page = ".SH 名前\n.PP\n以下のチェックを\n\\fB行なって\\fRみてください。\n.B ls\nはファイルを一覧にします。\n.TP\n"
+    (tmp_path / "ls.1.gz").write_bytes(gzip.compress(page.encode()))
+    assert corpus.japanese_sentences(tmp_path) == ["以下のチェックを行なってみてください。"]
+
+
+@pytest.mark.parametrize(
+    ("voice", "speaker", "sentence", "cleaned"),
+    [
+        ("slt", "slt", "The children are playing in the garden.", "ðə ˈtʃɪldɹən əɹ pleɪɪŋ ɪn ðə ˈgɑɹdən."),
+        ("trio", "mei", "百貨店で、お札を買った。", "ça↑k#ka↓tende, o↑satsɯo ka↑t#ta."),
+        ("trio", "ling", "请把女士的雨衣放在椅子上。", "tʃʰiŋ↓↑ p⁼a↓↑ nɥ↓↑s`ɹ`↓ t⁼ə ɥ↓↑i→ fɑŋ↓ts⁼aɪ↓ i↓↑ts⁼ɹ s`ɑŋ↓."),
+    ],
+)
+def test_a_real_teacher_gives_ids_frames_and_samples_that_fit(
+    voice: str, speaker: str, sentence: str, cleaned: str, needs_program: Callable[[str, str], str]
+) -> None:
+    recipe = RECIPES[voice]
+    teacher = recipe.teachers[speaker]
+    if teacher.synthesizer == "flite":
+        needs_program("flite", "flite")
+    row = corpus.utterance(sentence, teacher, recipe)
     assert row is not None
     ids, frames, samples = row
     assert len(ids) == len(frames)
     assert min(frames) == 1
     assert len(samples) == sum(frames) * recipe.hop_length
-    text = "".join(recipe.symbols[i] for i in ids)
-    assert text == "ðə ˈtʃɪldɹən əɹ pleɪɪŋ ɪn ðə ˈɡɑɹdən.".replace("ɡ", "g")
+    assert "".join(recipe.symbols[i] for i in ids) == cleaned
+
+
+def test_resampling_keeps_what_fits_and_removes_the_rest() -> None:
+    seconds = np.arange(22050) / 22050
+    for hertz, kept in ((440, 1.0), (7000, 1.0), (8600, 0.0)):
+        made = resampled(np.sin(2 * np.pi * hertz * seconds).astype(np.float32), 22050, 16000)
+        assert len(made) == 16000
+        expected = kept * np.sin(2 * np.pi * hertz * np.arange(16000) / 16000)
+        np.testing.assert_allclose(made[800:-800], expected[800:-800], atol=0.01)
+
+
+# Durations
+
+
+def test_the_spline_is_what_synthesis_inverts_and_knows_its_slope() -> None:
+    torch.manual_seed(0)
+    x = (torch.randn(400, dtype=torch.float64) * 4).requires_grad_()
+    shapes = [torch.randn(400, n, dtype=torch.float64) for n in (SPLINE_BINS, SPLINE_BINS, SPLINE_BINS - 1)]
+    y, log_slope = spline(x, *shapes)
+    torch.testing.assert_close(inverse_spline(y, *shapes), x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(slope.log(), log_slope)
+    assert (y != x).sum() > 200  # most are inside the bound
+
+
+def bent(predictor: TrainedDurationPredictor) -> TrainedDurationPredictor:
+    """The predictor with random weights where it begins with zeros."""
+    with torch.no_grad():
+        for parameter in predictor.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.3)
+    return predictor.double()
+
+
+def test_each_flow_knows_its_determinant() -> None:
+    torch.manual_seed(0)
+    predictor = bent(TrainedDurationPredictor(8, 3, 0))
+    z, condition = torch.randn(1, 2, 3, dtype=torch.float64), torch.randn(1, 8, 3, dtype=torch.float64)
+    mask = torch.ones(1, 1, 3, dtype=torch.float64)
+    for flow in predictor.flows[:3]:
+
+        def flat(x: torch.Tensor, flow: torch.nn.Module = flow) -> torch.Tensor:
+            return forwards(flow, x.view(1, 2, 3), mask, condition)[0].flatten()
+
+        jacobian = torch.autograd.functional.jacobian(flat, z.flatten())  # type: ignore[no-untyped-call]
+        log_determinant = forwards(flow, z, mask, condition)[1]
+        torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], log_determinant[0])
+
+
+def test_drawing_durations_undoes_what_training_does_to_them() -> None:
+    torch.manual_seed(0)
+    predictor = bent(TrainedDurationPredictor(8, 3, 4))
+    x, g = torch.randn(2, 8, 6, dtype=torch.float64), torch.randn(2, 4, 1, dtype=torch.float64)
+    mask = within(torch.tensor([6, 4]), 6).double()
+    condition = predictor.proj(predictor.convs(predictor.pre(x) + predictor.cond(g), mask)) * mask
+    first = z = torch.randn(2, 2, 6, dtype=torch.float64) * mask
+    for flow in predictor.flows:
+        z, _ = forwards(flow, z, mask, condition)
+    torch.testing.assert_close(predictor(x, mask, z, g), first[:, :1])
+
+
+def test_the_predictor_learns_how_long_symbols_are() -> None:
+    torch.manual_seed(0)
+    predictor = TrainedDurationPredictor(8, 3, 0)
+    optimizer = torch.optim.Adam(predictor.parameters(), 1e-2)
+    kind = torch.randint(0, 2, (16, 12))
+    x, frames = torch.nn.functional.one_hot(kind, 8).float().transpose(1, 2), 2 + 8 * kind
+    mask = torch.ones(16, 1, 12)
+    losses = []
+    for _ in range(45):
+        loss = predictor.loss(x, mask, frames)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-10:]) < 1.5 < losses[0]
+    drawn = torch.ceil(torch.exp(predictor(x, mask, torch.randn(16, 2, 12) * 0.5)))[:, 0]
+    assert drawn[kind == 1].mean() > drawn[kind == 0].mean() + 4
 
 
 # The network in training
@@ -152,7 +260,16 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
         samples=random.integers(-3000, 3000, sum(int(f.sum()) for f in frames) * length).astype(np.int16),
         symbols_each=symbols,
         frames_each=np.array([f.sum() for f in frames]),
+        speakers=np.arange(40) % 3,
     )
+    return recipe
+
+
+@pytest.fixture
+def tiny_trio(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """The same with three speakers and the stochastic duration predictor."""
+    recipe = dataclasses.replace(tiny, teachers=RECIPES["trio"].teachers, use_sdp=True, gin_channels=6)
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
     return recipe
 
 
@@ -205,6 +322,54 @@ def test_an_exported_voice_loads_as_any_users_checkpoint(tiny: Recipe, tmp_path:
     assert np.isfinite(samples).all()
     assert len(samples) % 256 == 0
     assert json.loads((tmp_path / "voice/config.json").read_text())["data"]["add_blank"] is False
+
+
+def test_several_speakers_are_taught_exported_and_told_apart(tiny_trio: Recipe, tmp_path: Path) -> None:
+    trainer = train.Trainer(tiny_trio)
+    before = {name: value.clone() for name, value in trainer.trainee.named_parameters()}
+    for _ in range(4):
+        losses = trainer.train_step()
+    assert all(np.isfinite(loss) for loss in losses.values())
+    for name, value in trainer.trainee.named_parameters():
+        if "cond" in name or name == "emb_g.weight" or name.startswith("dp.post_"):
+            assert not torch.equal(value, before[name]), name
+    trainer.save()
+    export.export(tiny_trio, tmp_path / "voice")
+    voice = load_voice(tmp_path / "voice/G.pth", tmp_path / "voice/config.json")
+    assert voice.speakers == {"amy": 0, "mei": 1, "ling": 2}
+    assert set(voice.languages) == {"en", "ja", "zh"}
+    spoken = [np.concatenate(list(voice.stream([5, 6, 7], speaker=s, noise_scale_w=0.0, seed=1))) for s in range(3)]
+    assert all(np.isfinite(samples).all() for samples in spoken)
+    assert not np.array_equal(spoken[0][:256], spoken[1][:256])
+
+
+def test_a_fine_tune_begins_as_the_speaker_it_starts_from(tiny_trio: Recipe) -> None:
+    base = train.Trainer(tiny_trio)
+    torch.nn.init.normal_(base.average["flow.flows.0.post.weight"])
+    base.save()
+    corpus_path = base.path.parent / "corpus.npz"
+    recipe = dataclasses.replace(
+        tiny_trio, name="solo", teachers=RECIPES["cmn"].teachers, start_from=("tiny", "ling"), adversarial_from=0
+    )
+    (base.path.parent.parent / "solo").mkdir()
+    (base.path.parent.parent / "solo/corpus.npz").write_bytes(corpus_path.read_bytes())
+    trainer = train.Trainer(recipe)
+    base.trainee.load_state_dict(base.average)
+    g = base.trainee.emb_g.weight[2][None, :, None] if base.trainee.emb_g else None
+    z, mask = torch.randn(1, 8, 12), torch.ones(1, 1, 12)
+    torch.testing.assert_close(trainer.trainee.dec(z), base.trainee.dec(z, g))
+    torch.testing.assert_close(trainer.trainee.flow(z, mask), base.trainee.flow(z, mask, g))
+    noise = torch.randn(1, 2, 12)
+    torch.testing.assert_close(trainer.trainee.dp(z, mask, noise), base.trainee.dp(z, mask, noise, g))
+    assert all(np.isfinite(loss) for loss in trainer.train_step().values())
+
+
+def test_every_recipe_fits_in_12_megabytes_of_float16() -> None:
+    for recipe in RECIPES.values():
+        with torch.device("meta"):
+            state = Trainee(recipe).state_dict()
+        size = sum(2 * value.numel() for name, value in state.items() if not name.startswith("enc_q."))
+        assert size < 11.8e6, (recipe.name, size)
 
 
 # Evaluation

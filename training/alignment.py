@@ -6,21 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# What one phone of the CMU set is written as by the English front end of cjke_cleaners2.
-IPA_OF_PHONE = {
-    "aa": "ɑ", "ae": "æ", "ah": "ə", "ao": "ɔ", "aw": "aʊ", "ax": "ə", "axr": "əɹ", "ay": "aɪ", "b": "b", "ch": "tʃ",
-    "d": "d", "dh": "ð", "eh": "ɛ", "er": "əɹ", "ey": "eɪ", "f": "f", "g": "g", "hh": "h", "ih": "ɪ", "iy": "i",
-    "jh": "dʒ", "k": "k", "l": "l", "m": "m", "n": "n", "ng": "ŋ", "ow": "oʊ", "oy": "ɔɪ", "p": "p", "r": "ɹ",
-    "s": "s", "sh": "ʃ", "t": "t", "th": "θ", "uh": "ʊ", "uw": "u", "v": "v", "w": "w", "y": "j", "z": "z", "zh": "ʒ",
-}  # fmt: skip
 VOWELS = frozenset("ɑæəɔaʊɪeɛiou")
 PAUSES = frozenset(",.!?-…~ ")
-LATERALS = frozenset("lɫ")
+MARKS = frozenset("ˈˌ→↓↑*")
+"""Stress, tone, accent and lost voice: written beside sounds, heard in them."""
+ALIKE = tuple(map(frozenset, ("lɫ", "Nnmŋ", "ij", "uw", "hçx")))
+"""Sounds that a teacher and our front end may name differently."""
 
 
 def _cost(heard: str, written: str) -> float:
     """Return how unlike a teacher's sound is to a written symbol: 0 for the same, 1 for a stranger."""
-    if heard == written or {heard, written} <= LATERALS:
+    if heard == written or any({heard, written} <= group for group in ALIKE):
         return 0.0
     return 0.4 if heard in VOWELS and written in VOWELS else 1.0
 
@@ -31,18 +27,17 @@ def symbol_starts(
     """Return the start in seconds of every symbol, or None where text and teacher differ too much.
 
     Sounds and symbols are aligned by edit distance; a diphthong's or an affricate's time is shared equally by its
-    symbols. Pauses meet punctuation and spaces; stress marks begin with the sound that follows them.
+    symbols. Pauses meet punctuation and spaces; MARKS begin with the sound that follows them.
 
     Args:
         symbols: the cleaned text, a character each.
-        phones: the teacher's phones as (name, start, end) in seconds, pauses as "pau".
+        phones: the teacher's sounds as (symbols, start, end) in seconds, pauses as a space.
         worst: mean cost per sound above which the pair is refused.
     """
     sounds: list[tuple[str, float]] = []
-    for name, start, end in phones:
-        written = " " if name == "pau" else IPA_OF_PHONE[name]
+    for written, start, end in phones:
         sounds.extend((s, start + (end - start) * i / len(written)) for i, s in enumerate(written))
-    letters = [s not in PAUSES and s not in "ˈˌ" for s in symbols]
+    letters = [s not in PAUSES | MARKS for s in symbols]
     n, m = len(sounds), len(symbols)
     table = np.full((n + 1, m + 1), np.inf)
     back = np.zeros((n + 1, m + 1), np.int8)

@@ -1,31 +1,38 @@
-"""Make a training corpus: sentences, spoken by a teacher, with symbols and their durations.
+"""Make a training corpus: sentences, spoken by the recipe's teachers, with symbols and their durations.
 
-`python -m training.corpus slt` writes training/runs/slt/corpus.npz. Texts come from Debian's fortunes, speech from
-Debian's flite.
+`python -m training.corpus slt` writes training/runs/slt/corpus.npz. The texts come from packages of Debian: fortunes
+(en), fortunes-zh (zh; GPL-3.0 or later) and manpages-ja (ja; each page under its program's licence). They are spoken,
+not shipped.
 """
 
 import argparse
 import functools
+import gzip
 import re
-import subprocess
-import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from training.alignment import frames_per_symbol, symbol_starts
 from training.recipes import RECIPES, RUNS, Recipe
+from training.teachers import Teacher, speak
 from vits.text import clean
 
 FORTUNES = Path("/usr/share/games/fortunes")
+JAPANESE_MANUALS = Path("/usr/share/man/ja")
 SILENCE_BEFORE_S = 0.016
 SILENCE_AFTER_S = 0.16
 WORDS = re.compile(r"[A-Za-z][a-z']*(?:, [A-Za-z][a-z']*|[ -][A-Za-z][a-z']*)*[.!?]")
+CHARACTERS = re.compile(r"[\u4e00-\u9fff]+(?:[，、；：][\u4e00-\u9fff]+)*[。！？]")
+KANA_AND_CHARACTERS = re.compile(r"[\u3041-\u30fa\u30fc\u4e00-\u9fff、]+[。！？]")
+
+Row = tuple[list[int], list[int], np.ndarray]
+"""Ids, frames of each, and int16 samples."""
 
 
-def sentences(folder: Path = FORTUNES) -> list[str]:
+def english_sentences(folder: Path = FORTUNES) -> list[str]:
     """Return the distinct plain sentences of 3 to 18 words in a folder of fortunes, in a stable order."""
     found: dict[str, None] = {}
     for path in sorted(folder.iterdir()):
@@ -39,34 +46,62 @@ def sentences(folder: Path = FORTUNES) -> list[str]:
     return list(found)
 
 
-def speak(text: str, voice: str) -> tuple[np.ndarray, int, list[tuple[str, float, float]]]:
-    """Return what flite says: samples float32 [n], their rate in Hz, and phones as (name, start, end) in seconds."""
-    with tempfile.NamedTemporaryFile(suffix=".wav") as wav:
-        command = ["flite", "-voice", voice, "-psdur", "-t", text, "-o", wav.name]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        samples, rate = soundfile.read(wav.name, dtype="float32")
-    phones, start = [], 0.0
-    for item in out.split():
-        name, end = item.split(":")
-        phones.append((name, start, float(end)))
-        start = float(end)
-    return samples, rate, phones
+def chinese_sentences(folder: Path = FORTUNES) -> list[str]:
+    """Return the distinct sentences of 5 to 32 characters in the fortunes of fortunes-zh, in a stable order."""
+    fortunes = "\n%\n".join((folder / name).read_text("utf-8") for name in ("chinese", "song100", "tang300"))
+    return _plain(re.sub(r"\x1b\[[0-9;]*m", "", fortunes).split("\n%\n"), CHARACTERS, 5, 32)
 
 
-def utterance(text: str, recipe: Recipe) -> tuple[list[int], list[int], np.ndarray] | None:
+def japanese_sentences(folder: Path = JAPANESE_MANUALS) -> list[str]:
+    """Return the distinct sentences of 8 to 42 characters in a folder of Japanese manual pages, in a stable order."""
+
+    def pages() -> Iterator[str]:
+        for path in sorted(folder.rglob("*.gz")):
+            if not path.is_symlink():
+                text = gzip.decompress(path.read_bytes()).decode("utf-8", errors="replace")
+                # Headings and items end a paragraph; other requests of roff stand inside one.
+                yield from re.split(r"^\.(?:SH|SS|TP|PP|IP|P|LP|Sh|Ss|It|Pp)\b.*$", text, flags=re.MULTILINE)
+
+    # What is left of roff's requests and fonts has Latin letters in it, and no sentence with any is taken.
+    return _plain((re.sub(r"\\f.", "", page) for page in pages()), KANA_AND_CHARACTERS, 8, 42)
+
+
+def _plain(paragraphs: Iterable[str], wanted: re.Pattern[str], least: int, most: int) -> list[str]:
+    """Return the distinct sentences of paragraphs without word spacing that match and have a fitting length."""
+    found: dict[str, None] = {}
+    for paragraph in paragraphs:
+        for sentence in re.split("(?<=[。！？])", re.sub(r"\s+", "", paragraph)):
+            if least <= len(sentence) <= most and wanted.fullmatch(sentence):
+                found[sentence] = None
+    return list(found)
+
+
+SENTENCES: dict[str, Callable[[], list[str]]] = {
+    "en": english_sentences,
+    "ja": japanese_sentences,
+    "zh": chinese_sentences,
+}
+
+
+def utterance(text: str, teacher: Teacher, recipe: Recipe) -> Row | None:
     """Return ids, frames per id and int16 samples of one sentence, or None where text and teacher disagree."""
-    cleaned = clean(f"[EN]{text}[EN]", "cjke_cleaners2")
+    tag = f"[{teacher.language.upper()}]"
+    cleaned = clean(f"{tag}{text}{tag}", "cjke_cleaners2")
     ids = {symbol: i for i, symbol in enumerate(recipe.symbols)}
     symbols = [s for s in cleaned if s in ids]
-    if "*" in cleaned or len(symbols) > recipe.most_symbols:
+    unknown = teacher.language == "en" and "*" in cleaned  # as the English front end marks words that it cannot read
+    if unknown or not symbols or len(symbols) > recipe.most_symbols:
         return None
-    samples, rate, phones = speak(text, recipe.teacher)
-    assert rate == recipe.sample_rate_hz
-    first, last = phones[0][2], phones[-1][1]  # the teacher begins and ends with a pause
+    samples, rate, phones = speak(teacher, text, recipe.sample_rate_hz)
+    sounds = [i for i, (name, _, _) in enumerate(phones or []) if name != " "]
+    if not phones or not sounds:
+        return None
+    first, last = phones[sounds[0]][1], phones[sounds[-1]][2]
     begin = max(first - SILENCE_BEFORE_S, 0.0)
-    phones = [(name, start - begin, end - begin) for name, start, end in phones[1:]]
-    phones[-1] = ("pau", last - begin, min(phones[-1][2], last - begin + SILENCE_AFTER_S))
-    n_frames = int(phones[-1][2] / recipe.frame_s)
+    phones = [(name, start - begin, end - begin) for name, start, end in phones[sounds[0] : sounds[-1] + 1]]
+    end = min(last + SILENCE_AFTER_S, len(samples) / rate) - begin
+    phones.append((" ", last - begin, end))
+    n_frames = int(end / recipe.frame_s)
     starts = symbol_starts(symbols, phones)
     if starts is None or n_frames > recipe.most_frames:
         return None
@@ -77,22 +112,32 @@ def utterance(text: str, recipe: Recipe) -> tuple[list[int], list[int], np.ndarr
     cut = samples[offset : offset + n_frames * recipe.hop_length]
     if len(cut) < n_frames * recipe.hop_length:
         return None
-    return [ids[s] for s in symbols], frames, (cut * 32767).astype(np.int16)
+    return [ids[s] for s in symbols], frames, (cut.clip(-1, 1) * 32767).astype(np.int16)
+
+
+def spoken(recipe: Recipe, teacher: Teacher, most: int) -> Iterator[tuple[str, Row]]:
+    """Yield sentences that a teacher has spoken, with their rows."""
+    texts = SENTENCES[teacher.language]()
+    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))][:most]
+    kept = 0
+    with ProcessPoolExecutor() as pool:
+        rows = pool.map(functools.partial(utterance, teacher=teacher, recipe=recipe), texts, chunksize=16)
+        for n, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
+            if row is not None:
+                kept += 1
+                yield text, row
+            if n % 250 == 0 or n == len(texts):
+                print(f"{teacher.voice}: {n}/{len(texts)} sentences, {kept} kept", flush=True)
 
 
 def build(recipe: Recipe, most: int) -> None:
     """Write the corpus of a recipe."""
-    texts = sentences()
-    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))][:most]
-    kept, rows = [], []
-    with ProcessPoolExecutor() as pool:
-        spoken = pool.map(functools.partial(utterance, recipe=recipe), texts, chunksize=16)
-        for n, (text, row) in enumerate(zip(texts, spoken, strict=True), 1):
-            if row is not None:
-                kept.append(text)
-                rows.append(row)
-            if n % 250 == 0:
-                print(f"{n}/{len(texts)} sentences, {len(rows)} kept", flush=True)
+    kept, rows, speakers = [], [], []
+    for number, teacher in enumerate(recipe.teachers.values()):
+        for text, row in spoken(recipe, teacher, most):
+            kept.append(text)
+            rows.append(row)
+            speakers.append(number)
     folder = RUNS / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(
@@ -102,19 +147,21 @@ def build(recipe: Recipe, most: int) -> None:
         samples=np.concatenate([r[2] for r in rows]),
         symbols_each=np.array([len(r[0]) for r in rows]),
         frames_each=np.array([sum(r[1]) for r in rows]),
+        speakers=np.array(speakers),
     )
-    (folder / "corpus.txt").write_text("\n".join(kept) + "\n")
+    (folder / "corpus.txt").write_text("\n".join(kept) + "\n", encoding="utf-8")
     hours = sum(len(r[2]) for r in rows) / recipe.sample_rate_hz / 3600
-    print(f"{len(rows)} of {len(texts)} sentences, {hours:.2f} h -> {folder / 'corpus.npz'}")
+    print(f"{len(rows)} sentences, {hours:.2f} h -> {folder / 'corpus.npz'}")
 
 
 def main() -> None:
     """Build one voice's corpus."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("voice", choices=sorted(RECIPES))
-    parser.add_argument("--most", type=int, default=9000, help="most sentences to have spoken")
+    parser.add_argument("--most", type=int, help="most sentences of each teacher (default: the recipe's)")
     arguments = parser.parse_args()
-    build(RECIPES[arguments.voice], arguments.most)
+    recipe = RECIPES[arguments.voice]
+    build(recipe, arguments.most or recipe.sentences)
 
 
 if __name__ == "__main__":

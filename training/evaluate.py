@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.corpus import speak
 from training.export import VOICES
 from training.losses import magnitudes
 from training.recipes import RECIPES, Recipe
+from training.teachers import speak
 
 HELD_OUT = Path(__file__).parent / "held_out.txt"
 MODELS = Path(__file__).parent.parent / "models.toml"
@@ -91,8 +91,12 @@ def picture(recipe: Recipe, ours: Callable[[str], np.ndarray], path: Path) -> No
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    teacher = recipe.teachers[recipe.name]
     figure, axes = pyplot.subplots(2, 1, figsize=(11, 9), layout="constrained")
-    spoken = {f"flite {recipe.teacher} (teacher)": speak(PICTURED, recipe.teacher)[0], recipe.name: ours(PICTURED)}
+    spoken = {
+        f"{teacher.synthesizer} {teacher.voice} (teacher)": speak(teacher, PICTURED, recipe.sample_rate_hz).samples,
+        recipe.name: ours(PICTURED),
+    }
     for axis, (title, samples) in zip(axes, spoken.items(), strict=True):
         decibels = 20 * magnitudes(torch.from_numpy(samples)[None], 1024, 128)[0].log10().numpy()
         extent = (0, len(samples) / recipe.sample_rate_hz, 0, recipe.sample_rate_hz / 2000)
@@ -113,7 +117,9 @@ def main() -> None:
     folder = arguments.folder or VOICES / recipe.name
     sentences = HELD_OUT.read_text("utf-8").splitlines()
     ours = our_voice(recipe.name, folder)
-    error_rate(lambda text: speak(text, recipe.teacher)[0], sentences, f"flite {recipe.teacher}", arguments.verbose)
+    teacher = recipe.teachers[recipe.name]
+    label = f"{teacher.synthesizer} {teacher.voice}"
+    error_rate(lambda text: speak(teacher, text, 16000).samples, sentences, label, arguments.verbose)
     error_rate(ours, sentences, recipe.name, arguments.verbose)
     picture(recipe, ours, folder / "spectrogram.png")
 

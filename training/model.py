@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.alignment import monotonic_alignment
+from training.durations import TrainedDurationPredictor
 from training.losses import magnitudes
 from training.recipes import Recipe
+from vits.checkpoint import DURATION_FILTER_CHANNELS, DURATION_KERNEL_SIZE
 from vits.decoder import Generator
 from vits.network import DurationPredictor, ResidualCouplingBlock, TextEncoder, WaveNet
 
@@ -30,6 +32,8 @@ class Batch(NamedTuple):
     """float32 [B, T * hop]."""
     frames: Tensor
     """int64 [B], the length of each utterance."""
+    speakers: Tensor
+    """int64 [B], who speaks; of no effect in a voice with one speaker."""
 
 
 class Segments(NamedTuple):
@@ -77,17 +81,17 @@ def use_channels_last(module: nn.Module) -> None:
 class PosteriorEncoder(nn.Module):
     """Spectrogram to latents; used in training only."""
 
-    def __init__(self, n_fft: int, channels: int, layers: int) -> None:
+    def __init__(self, n_fft: int, channels: int, layers: int, gin_channels: int) -> None:
         super().__init__()
         self.pre = nn.Conv1d(n_fft // 2 + 1, channels, 1)
-        self.enc = WaveNet(channels, 5, layers, 0)
+        self.enc = WaveNet(channels, 5, layers, gin_channels)
         self.proj = nn.Conv1d(channels, 2 * channels, 1)
 
-    def forward(self, spectrogram: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a sample z [B, C, T], its mean and its log deviation, from magnitudes [B, F, T]."""
+    def forward(self, spectrogram: Tensor, mask: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a sample z [B, C, T], its mean and its log deviation, from magnitudes [B, F, T] and speaker g."""
         # The original feeds magnitudes; their logarithm, brought near [-2, 2], is learnt from sooner.
         x = self.pre((spectrogram.clamp(min=1e-5).log() + 3) / 4) * mask
-        m_q, logs_q = (self.proj(self.enc(x, mask)) * mask).chunk(2, dim=1)
+        m_q, logs_q = (self.proj(self.enc(x, mask, g)) * mask).chunk(2, dim=1)
         return (m_q + torch.randn_like(m_q) * logs_q.exp()) * mask, m_q, logs_q
 
 
@@ -105,20 +109,25 @@ def cut(x: Tensor, starts: Tensor, size: int) -> Tensor:
 
 
 class Trainee(nn.Module):
-    """The single-speaker VITS of a recipe with everything that its training needs."""
+    """The VITS of a recipe with everything that its training needs."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.recipe = recipe
-        channels = recipe.hidden_channels
+        channels, gin_channels = recipe.hidden_channels, recipe.gin_channels if recipe.speakers else 0
         self.enc_p = TextEncoder(
             len(recipe.symbols), channels, channels, recipe.filter_channels, recipe.n_heads, recipe.n_layers,
             recipe.kernel_size,
         )  # fmt: skip
-        self.dp = DurationPredictor(channels, 256, 3, 0)
-        self.flow = ResidualCouplingBlock(channels, channels, 0)
-        self.dec = Generator(channels, gin_channels=0, **recipe.decoder)
-        self.enc_q = PosteriorEncoder(recipe.n_fft, channels, recipe.posterior_layers)
+        self.dp: TrainedDurationPredictor | DurationPredictor
+        if recipe.use_sdp:
+            self.dp = TrainedDurationPredictor(channels, DURATION_KERNEL_SIZE, gin_channels)
+        else:
+            self.dp = DurationPredictor(channels, DURATION_FILTER_CHANNELS, DURATION_KERNEL_SIZE, gin_channels)
+        self.flow = ResidualCouplingBlock(channels, channels, gin_channels)
+        self.dec = Generator(channels, gin_channels=gin_channels, **recipe.decoder)
+        self.enc_q = PosteriorEncoder(recipe.n_fft, channels, recipe.posterior_layers, gin_channels)
+        self.emb_g = nn.Embedding(len(recipe.speakers), gin_channels) if recipe.speakers else None
         use_channels_last(self)
 
     def forward(self, batch: Batch, from_text: float, noise_scale: float) -> Segments:
@@ -132,11 +141,10 @@ class Trainee(nn.Module):
             noise_scale: deviation of the prior's noise on the way from text.
         """
         mask_s = within(batch.symbols, batch.ids.shape[1])
+        g = None if self.emb_g is None else self.emb_g(batch.speakers)[:, :, None]
         hidden, m_p, logs_p = self.enc_p(batch.ids, mask_s)
-        durations = self._search(m_p, logs_p, batch) if batch.durations is None else batch.durations
-        # Synthesis rounds durations up: the middle of the last frame is the target without bias.
-        wanted = (durations - 0.5).clamp(min=0.5).log()[:, None]
-        duration = ((self.dp(hidden.detach(), mask_s) - wanted).square() * mask_s).sum() / mask_s.sum()
+        durations = self._search(m_p, logs_p, batch, g) if batch.durations is None else batch.durations
+        duration = self._duration_loss(hidden.detach(), mask_s, durations, None if g is None else g.detach())
         # Only a window of each utterance is looked at: the segment to decode and, around it, what the flow reaches.
         size, hop = self.recipe.segment_frames, self.recipe.hop_length
         wide = size + 2 * FLOW_REACH
@@ -145,25 +153,35 @@ class Trainee(nn.Module):
         mask = cut(within(batch.frames, batch.samples.shape[1] // hop), starts - FLOW_REACH, wide)
         owner = _owners(durations, starts - FLOW_REACH, wide)[:, None].expand(-1, m_p.shape[1], -1)
         m_t, logs_t = m_p.gather(2, owner), logs_p.gather(2, owner)
-        z, _, logs_q = self.enc_q(magnitudes(samples[:, 0], self.recipe.n_fft, hop), mask)
-        z_p = self.flow(z, mask, reverse=False)
+        z, _, logs_q = self.enc_q(magnitudes(samples[:, 0], self.recipe.n_fft, hop), mask, g)
+        z_p = self.flow(z, mask, g, reverse=False)
         kl = (logs_t - logs_q - 0.5 + 0.5 * (z_p - m_t).square() * (-2 * logs_t).exp()) * mask
         seen = slice(FLOW_REACH // 2, -FLOW_REACH // 2)  # the outermost frames lack their context
         n = round(len(z) * (1 - from_text))
         latents = z[:n]
         if n < len(z):
             drawn = m_t[n:] + torch.randn_like(m_t[n:]) * logs_t[n:].exp() * noise_scale
-            latents = torch.cat([latents, self.flow(drawn * mask[n:], mask[n:], reverse=True)])
-        spoken = self.dec(latents[:, :, FLOW_REACH : FLOW_REACH + size])
+            g_drawn = None if g is None else g[n:]
+            latents = torch.cat([latents, self.flow(drawn * mask[n:], mask[n:], g_drawn, reverse=True)])
+        spoken = self.dec(latents[:, :, FLOW_REACH : FLOW_REACH + size], g)
         recorded = samples[:, :, FLOW_REACH * hop : (FLOW_REACH + size) * hop]
         return Segments(spoken, recorded, kl[:, :, seen].sum() / mask[:, :, seen].sum(), duration)
 
+    def _duration_loss(self, hidden: Tensor, mask: Tensor, durations: Tensor, g: Tensor | None) -> Tensor:
+        """Return the duration predictor's loss on durations int64 [B, S]."""
+        if isinstance(self.dp, TrainedDurationPredictor):
+            return self.dp.loss(hidden, mask, durations, g)
+        # Synthesis rounds durations up: the middle of the last frame is the target without bias.
+        wanted = (durations - 0.5).clamp(min=0.5).log()[:, None]
+        loss: Tensor = ((self.dp(hidden, mask, g) - wanted).square() * mask).sum() / mask.sum()
+        return loss
+
     @torch.no_grad()
-    def _search(self, m_p: Tensor, logs_p: Tensor, batch: Batch) -> Tensor:
+    def _search(self, m_p: Tensor, logs_p: Tensor, batch: Batch, g: Tensor | None) -> Tensor:
         """Return durations int64 [B, S] of the likeliest alignment under the prior."""
         spectrogram = magnitudes(batch.samples, self.recipe.n_fft, self.recipe.hop_length)
         mask = within(batch.frames, spectrogram.shape[2])
-        z_p = self.flow(self.enc_q(spectrogram, mask)[0], mask, reverse=False)
+        z_p = self.flow(self.enc_q(spectrogram, mask, g)[0], mask, g, reverse=False)
         precision = (-2 * logs_p).exp()
         scores = (-logs_p - 0.5 * m_p.square() * precision).sum(1)[:, :, None]
         scores = scores + (m_p * precision).transpose(1, 2) @ z_p - 0.5 * precision.transpose(1, 2) @ z_p.square()

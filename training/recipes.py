@@ -1,8 +1,11 @@
 """What is trained for each voice: its network, its teacher and its schedule."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from training.teachers import Teacher
 
 RUNS = Path(__file__).parent / "runs"
 """Corpora and checkpoints; ignored by git."""
@@ -16,10 +19,16 @@ class Recipe:
     """One voice's network and training."""
 
     name: str
-    teacher: str
-    """The voice of flite that speaks the corpus."""
-    languages: tuple[str, ...] = ("en",)
-    """What the corpus is spoken in."""
+    teachers: Mapping[str, Teacher]
+    """Who speaks the corpus, by the name of the speaker that is taught; several make a voice of several speakers."""
+    sentences: int = 9000
+    """The most sentences that each teacher speaks."""
+    start_from: tuple[str, str] | None = None
+    """The recipe, and the speaker of it, whose trained weights this one begins with."""
+    use_sdp: bool = False
+    """Whether durations are drawn from a flow or, without it, are always the same."""
+    gin_channels: int = 64
+    """The width of a speaker's embedding, where there are several."""
     symbols: tuple[str, ...] = CJKE_SYMBOLS
     sample_rate_hz: int = 16000
     n_fft: int = 1024
@@ -54,6 +63,11 @@ class Recipe:
     """The step from which the discriminators take part."""
 
     @property
+    def speakers(self) -> tuple[str, ...]:
+        """Return the names in the speaker table: none for a voice with one speaker."""
+        return tuple(self.teachers) if len(self.teachers) > 1 else ()
+
+    @property
     def frame_s(self) -> float:
         """Return the seconds of one latent frame."""
         return self.hop_length / self.sample_rate_hz
@@ -71,7 +85,8 @@ class Recipe:
             **self.decoder,
             "n_layers_q": self.posterior_layers,
             "use_spectral_norm": False,
-            "use_sdp": False,
+            "use_sdp": self.use_sdp,
+            **({"gin_channels": self.gin_channels} if self.speakers else {}),
         }
         data = {
             "text_cleaners": ["cjke_cleaners2"],
@@ -81,7 +96,7 @@ class Recipe:
             "hop_length": self.hop_length,
             "win_length": self.n_fft,
             "add_blank": False,
-            "n_speakers": 0,
+            "n_speakers": len(self.speakers),
             "cleaned_text": True,
         }
         train = {"segment_size": self.segment_frames * self.hop_length}
@@ -90,9 +105,47 @@ class Recipe:
             "data": data,
             "model": model,
             "symbols": list(self.symbols),
-            "speakers": {},
-            "languages": list(self.languages),
+            "speakers": {name: number for number, name in enumerate(self.speakers)},
+            "languages": list(dict.fromkeys(teacher.language for teacher in self.teachers.values())),
         }
 
 
-RECIPES = {recipe.name: recipe for recipe in [Recipe(name="slt", teacher="slt")]}
+FLITE_SLT = Teacher("flite", "slt", "en")
+FLITE_RMS = Teacher("flite", "rms", "en")
+MEI = Teacher("openjtalk", "mei_normal", "ja")
+CMN = Teacher("espeak", "cmn", "zh")
+
+
+def _from_trio(name: str, teacher: Teacher, speaker: str) -> Recipe:
+    """Return the recipe of a voice that is trio's, taught a little longer by one teacher only."""
+    return Recipe(
+        name,
+        {name: teacher},
+        sentences=4000,
+        start_from=("trio", speaker),
+        use_sdp=True,
+        learning_rate=2e-4,
+        steps=3000,
+        from_text_from=0,
+        adversarial_from=0,
+    )
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("slt", {"slt": FLITE_SLT}),
+        Recipe(
+            "trio",
+            {"amy": FLITE_SLT, "mei": MEI, "ling": CMN},
+            sentences=5000,
+            use_sdp=True,
+            steps=14000,
+            from_text_from=3000,
+            adversarial_from=10000,
+        ),
+        _from_trio("rms", FLITE_RMS, "amy"),
+        _from_trio("mei", MEI, "mei"),
+        _from_trio("cmn", CMN, "ling"),
+    )
+}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.fine_tune import single_speaker
 from training.losses import feature_loss, fooling_loss, judge_loss, log_mel, spectral_loss
 from training.model import Batch, Discriminators, Segments, Trainee
 from training.recipes import RECIPES, RUNS, Recipe
@@ -33,6 +34,7 @@ class Corpus:
         )
         self.samples = np.split(data["samples"], np.cumsum(data["frames_each"] * recipe.hop_length)[:-1])
         frames = data["frames_each"]
+        self.speakers = data["speakers"] if "speakers" in data else np.zeros(len(frames), np.int64)
         self.order = [int(i) for i in np.argsort(frames, kind="stable") if frames[i] >= recipe.segment_frames]
 
     def batch(self, step: int) -> Batch:
@@ -50,6 +52,7 @@ class Corpus:
             durations=_stack([self.durations[i] for i in chosen], S).long(),
             samples=_stack([self.samples[i] for i in chosen], T * self.recipe.hop_length).float() / 32768,
             frames=torch.tensor([int(self.durations[i].sum()) for i in chosen]),
+            speakers=torch.tensor([int(self.speakers[i]) for i in chosen]),
         )
 
 
@@ -72,6 +75,8 @@ class Trainer:
         self.step = 0
         if self.path.exists():
             self.load()
+        elif recipe.start_from:
+            self._start_from(*recipe.start_from)
 
     def parts(self) -> dict[str, Any]:
         """Return everything that has a state, by its name in the checkpoint."""
@@ -88,6 +93,14 @@ class Trainer:
         for name, part in self.parts().items():
             part.load_state_dict(saved[name])
         self.average, self.step = saved["average"], saved["step"]
+
+    def _start_from(self, name: str, speaker: str) -> None:
+        """Begin with the weights of another recipe's speaker."""
+        saved = torch.load(RUNS / name / "checkpoint.pth", map_location="cpu", weights_only=True)
+        weights = single_speaker(saved["average"], RECIPES[name].speakers.index(speaker))
+        self.trainee.load_state_dict(weights)
+        self.judges.load_state_dict(saved["judges"])
+        self.average = {k: v.clone() for k, v in self.trainee.state_dict().items()}
 
     def save(self) -> None:
         """Write a checkpoint, replacing the last one in one move."""

@@ -213,7 +213,7 @@ def inverse_spline(y: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -
     # log(e^x - 1) is softplus backwards: the outer knots get the slope 1 of the tails.
     edge = math.log(math.expm1(1 - SPLINE_MIN))
     slopes = SPLINE_MIN + F.softplus(F.pad(slopes, (1, 1), value=edge))
-    knots_x, knots_y = (_knots(sizes) for sizes in (widths, heights))
+    knots_x, knots_y = (knots(sizes) for sizes in (widths, heights))
     inside = (y >= -SPLINE_BOUND) & (y <= SPLINE_BOUND)
     y_inside = y.clamp(-SPLINE_BOUND, SPLINE_BOUND)
     index = ((y_inside[..., None] >= knots_y[..., 1:-1]).sum(-1, keepdim=True)).clamp(max=SPLINE_BINS - 1)
@@ -234,7 +234,7 @@ def inverse_spline(y: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -
     return torch.where(inside, root * width + x_left, y)
 
 
-def _knots(sizes: Tensor) -> Tensor:
+def knots(sizes: Tensor) -> Tensor:
     """Return knot positions [..., K + 1] from -bound to bound for unnormalised bin sizes [..., K]."""
     bins = SPLINE_MIN + (1 - SPLINE_MIN * SPLINE_BINS) * sizes.softmax(dim=-1)
     inner = 2 * SPLINE_BOUND * bins.cumsum(dim=-1)[..., :-1] - SPLINE_BOUND
