@@ -134,7 +134,7 @@ def _from_trio(name: str, teacher: Teacher, speaker: str) -> Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("slt", {"slt": FLITE_SLT}),
+        Recipe("slt", {"slt": FLITE_SLT}, sentences=5000),
         Recipe(
             "trio",
             {"amy": FLITE_SLT, "mei": MEI, "ling": CMN},
