@@ -25,7 +25,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 : "${ONEDNN_PRIMITIVE_CACHE_CAPACITY:=256}"
 : "${LRU_CACHE_CAPACITY:=1}"
 
-# jemalloc gives freed memory back where glibc's allocator would keep it.
+# jemalloc holds about a tenth less than glibc's allocator here; the settings make little difference (bench/README.md).
 : "${MALLOC_CONF:=narenas:2,background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000}"
 
 say() { printf 'run.sh: %s\n' "$*" >&2; }
