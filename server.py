@@ -1,30 +1,36 @@
 """Text to speech over HTTP: VITS voices on a CPU, one window of audio at a time.
 
-    GET  /speak?text=&speaker=   a WAV file (HEAD: its headers, without a synthesis)
+    GET  /                       a page to try it
+    GET  /speak?text=&speaker=   speech as WAV, MP3, Opus, FLAC or PCM, whole or as it is made (HEAD: its headers alone)
     POST /speak                  the same from a JSON object
     GET  /speakers               who can speak
     GET  /health                 what is loaded and in force; 503 until ready
 
 Limits: one process, one inference at a time. Requests take turns window by window, first come, first served; at most
-`max_waiting` of them are under way at once, the rest get 503 with Retry-After. A client that leaves costs no more than
-the window under way. Users' text is never logged.
+`max_waiting` recordings are made at once, the rest get 503 with Retry-After. Equal requests share one recording, which
+is kept while the cache has room; one that nobody waits for any more costs no more than the window under way. Memory is
+bounded by `cache_mb` and `max_waiting` recordings of `max_audio_s`, however slowly clients read. Users' text is never
+logged.
 """
 
 import asyncio
+import base64
 import hashlib
-import io
+import hmac
 import json
 import logging
 import math
 import os
 import re
+import struct
 import time
 import tomllib
 import traceback
-from collections import Counter
+import zlib
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,12 +40,15 @@ from urllib.parse import parse_qsl, quote
 import numpy
 import numpy.typing
 import soundfile
+import soxr
 import torch
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,6 +62,7 @@ Result = TypeVar("Result")
 Pcm = numpy.typing.NDArray[numpy.int16]
 
 HERE = Path(__file__).resolve().parent
+PAGE = HERE / "page.html"
 LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
 PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_SEED = 2**32 - 1
@@ -65,11 +75,40 @@ RANGES: Mapping[str, tuple[float, float]] = {
 """The numbers a request can set, each with its lowest and its highest value."""
 DEFAULTS: Mapping[str, float] = {"noise_scale": 0.667, "noise_scale_w": 0.8, "length_scale": 1.0}
 """What a request gets where neither it nor the model's table says; the values of VITS's own inference."""
-PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed")
+PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed", "format", "stream")
 CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "LRU_CACHE_CAPACITY": "1"}
 """Set where nobody did. Fixed windows need few primitives: a small cache stays flat and always hits, where none at all
 would compile every convolution again at every call. Read once each, at torch's first operation."""
 RETRY_AFTER_S = 2
+MAX_AGE_S = 3600
+"""How long a client may play a recording again without asking; asking costs a 304, until another voice is loaded."""
+PIECE_BYTES = 64 * 1024
+"""The most that a client is handed at once: what one that reads slowly holds besides the shared recording."""
+STALL_TIMEOUT_S = 120
+"""How long a client may take nothing before it is cut off; what it was reading holds memory."""
+ENTRY_BYTES = 2048
+"""What a kept recording counts besides its sound."""
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every answer; speech alone may be embedded by the pages of others, as an audio tag does."""
+EXPOSED_HEADERS = (
+    "Accept-Ranges",
+    "Content-Length",
+    "Content-Range",
+    "ETag",
+    "Retry-After",
+    "X-Cache",
+    "X-Dropped",
+    "X-Dropped-Count",
+    "X-Duration",
+    "X-Sample-Rate",
+    "X-Seed",
+)
+"""What the scripts of other origins may read where cors_origins lets them in."""
 SPEAKERS_LISTED = 20
 """How many names an error message lists; a model may have a thousand."""
 CHARACTERS_NAMED = 32
@@ -98,6 +137,41 @@ class Refusal(Exception):
         self.headers = headers
 
 
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One of the formats that an answer can have."""
+
+    media_type: str
+    """What an Accept header calls it."""
+    container: tuple[str, str] | None = None
+    """libsndfile's format and subtype; None: samples as they are, after at most a header."""
+    rates_hz: tuple[int, ...] = ()
+    """The sample rates that it can have; empty: any."""
+    parameters: str = ""
+    """Of the media type of an answer; may name the rate."""
+
+
+FORMATS: Mapping[str, Format] = {
+    "wav": Format("audio/wav"),
+    "mp3": Format(
+        "audio/mpeg", ("MP3", "MPEG_LAYER_III"), (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+    ),
+    "opus": Format("audio/ogg", ("OGG", "OPUS"), (8000, 12000, 16000, 24000, 48000), "; codecs=opus"),
+    "flac": Format("audio/flac", ("FLAC", "PCM_16")),
+    "pcm": Format("audio/pcm", parameters=";rate={};channels=1"),
+}
+"""By the name that a request gives; the first is the default."""
+WAV_HEADER_BYTES = 44
+UNKNOWN_SIZE = 0xFFFFFFFF
+"""What a WAV header says while the file is still being made."""
+OGG_PAGE_MS = 200.0
+"""How much sound an Ogg page holds: libsndfile's own second would keep a first window back until the next is there."""
+OGG_SERIAL = b"vits"
+"""Of every Ogg stream. libsndfile draws it at random, but one URL is one recording to the last byte."""
+SET_OGG_PAGE_LATENCY_MS = 0x1302
+"""libsndfile's command of that name, which soundfile does not offer."""
+REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
 LIBRARY_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (BadRequest, 400, "bad_request"),
     (UnspeakableText, 400, "unspeakable_text"),
@@ -106,6 +180,10 @@ LIBRARY_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (MissingLibrary, 501, "missing_library"),
 )
 """What the library refuses, and how that is answered. Its other errors are nobody's request's fault: 500."""
+FORESEEN: tuple[type[Exception], ...] = (Refusal, *(kind for kind, _, _ in LIBRARY_ERRORS))
+"""The errors of making a recording that have an answer of their own."""
+CUTS: tuple[type[Exception], ...] = (TimeoutError, *FORESEEN)
+"""The errors that cut an answer which has begun, and need one line in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +227,13 @@ class Settings:
     max_text_chars: int = 2000
     """The longest text of a request, in characters."""
     max_waiting: int = 8
-    """The most requests under way at once, the one that computes included."""
+    """The most recordings under way at once, the one that computes included."""
+    max_audio_s: int = 600
+    """The longest recording, in seconds of audio: what bounds the memory of one request."""
+    cache_mb: int = 64
+    """How much memory finished recordings may take, in megabytes (10^6 bytes); 0 keeps none."""
+    cors_origins: tuple[str, ...] = ()
+    """The origins whose pages may read answers by script; "*" is every one."""
 
 
 class Table:
@@ -200,6 +284,15 @@ class Table:
         value: str = self.take(key, str, choices[0], expected)
         return value if value in choices else self.fail(key, expected)
 
+    def origins(self, key: str) -> tuple[str, ...]:
+        """A list of origins, empty by default."""
+        expected = 'a list of origins such as "https://example.org", or ["*"]'
+        values: list[object] = self.take(key, list, [], expected)
+        for value in values:
+            if not isinstance(value, str) or not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", value):
+                self.fail(key, expected)
+        return tuple(map(str, values))
+
     def file(self, key: str) -> Path:
         """The path of a file that exists, given relative to models.toml."""
         expected = "the path of a file, relative to " + self.path.name
@@ -241,6 +334,9 @@ def read_settings(path: Path) -> Settings:
         precision=server.choice("precision", PRECISIONS),
         max_text_chars=server.integer("max_text_chars", 2000, 1, 100_000),
         max_waiting=server.integer("max_waiting", 8, 1, 10_000),
+        max_audio_s=server.integer("max_audio_s", 600, 1, 36_000),
+        cache_mb=server.integer("cache_mb", 64, 0, 1_000_000),
+        cors_origins=server.origins("cors_origins"),
     )
     server.end()
     return settings
@@ -285,22 +381,24 @@ class Turns:
     """The one place where inference runs: a single thread, and a lock that is first come, first served."""
 
     def __init__(self, threads: int, max_waiting: int) -> None:
-        """`threads` for one inference, at most `max_waiting` requests at once."""
+        """`threads` for one inference, at most `max_waiting` recordings at once."""
         self.threads = threads
         self.max_waiting = max_waiting
         self.waiting = 0
+        self.taken = 0
         self._lock = asyncio.Lock()
         # One thread, always the same: a cancelled request cannot leave a second inference running beside the next,
         # and torch's pools and per-thread caches exist once.
         self._inference = ThreadPoolExecutor(1, "inference", torch.set_num_threads, (threads,))
         # The front ends' libraries are not safe to share between threads, and may take a second to import.
         self._preparation = ThreadPoolExecutor(1, "preparation")
+        self._encoding = ThreadPoolExecutor(1, "encoding")
 
     @contextmanager
     def admit(self) -> Iterator[None]:
         """A place among those under way, or a refusal where there is none."""
         if self.waiting >= self.max_waiting:
-            message = f"{self.waiting} requests are under way, which is as many as may be; try again soon."
+            message = f"{self.waiting} recordings are under way, which is as many as may be; try again soon."
             raise Refusal(503, "busy", message, {"Retry-After": str(RETRY_AFTER_S)})
         self.waiting += 1
         try:
@@ -312,9 +410,14 @@ class Turns:
         """What `job` returns, computed beside inference: text work, without torch."""
         return await asyncio.get_running_loop().run_in_executor(self._preparation, job)
 
+    async def encode(self, job: Callable[[], Result]) -> Result:
+        """What `job` returns, computed beside inference: samples into a format's bytes."""
+        return await asyncio.get_running_loop().run_in_executor(self._encoding, job)
+
     async def infer(self, job: Callable[[], Result]) -> Result:
         """What `job` returns, computed when its turn has come. A turn is one window of audio."""
         async with self._lock:
+            self.taken += 1
             future = asyncio.get_running_loop().run_in_executor(self._inference, job)
             try:
                 return await asyncio.shield(future)
@@ -324,11 +427,11 @@ class Turns:
                     await asyncio.wait([future])
 
     async def close(self) -> None:
-        """Let cancelled requests come to the end of their window and be answered, then end both threads."""
+        """Let cancelled requests come to the end of their window and be answered, then end the threads."""
         while self.waiting:
             await asyncio.sleep(0.01)
-        self._preparation.shutdown(cancel_futures=True)
-        self._inference.shutdown(cancel_futures=True)
+        for threads in (self._preparation, self._encoding, self._inference):
+            threads.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +446,8 @@ class LoadedModel:
     """The speaker's id where a request names the model alone."""
     defaults: Mapping[str, float]
     """What a request gets that sets no noise_scale, noise_scale_w or length_scale."""
+    identity: str
+    """A digest of all but the request that its sound depends on: the files, the libraries, how it computes."""
 
     def full_name(self, speaker: str) -> str:
         """What /speakers calls one of its speakers."""
@@ -362,6 +467,11 @@ class State(TypedDict):
     unloaded: dict[str, tuple[str, ...]]
     """The speakers of the models that are configured but not loaded, by the model's name."""
     turns: Turns
+    recordings: "Recordings"
+    api_key: bytes | None
+    """What a request for speech must show; None: nothing."""
+    page: bytes
+    page_headers: Mapping[str, str]
     ready: asyncio.Event
     """Set when every model is loaded and the first is warm."""
 
@@ -389,7 +499,17 @@ def load_model(path: Path, settings: ModelSettings, precision: str) -> LoadedMod
         voice.precision,
     )
     table = {name: float(getattr(settings, name)) for name in DEFAULTS if getattr(settings, name) is not None}
-    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table})
+    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table}, identity(settings, voice))
+
+
+def identity(settings: ModelSettings, voice: Voice) -> str:
+    """A digest of all but the request that a recording's bytes depend on."""
+    digest = hashlib.sha256(repr((voice.precision, torch.get_num_threads(), settings.mend)).encode())
+    digest.update(repr((torch.__version__, soundfile.__libsndfile_version__, soxr.__version__)).encode())
+    for path in (settings.checkpoint, settings.config):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def warm_up(model: LoadedModel) -> None:
@@ -447,11 +567,118 @@ def pcm16(samples: numpy.typing.NDArray[numpy.float32]) -> Pcm:
     return (samples * 32767).round().clip(-32768, 32767).astype(numpy.int16)
 
 
-def wav(samples: Pcm, sample_rate_hz: int) -> bytes:
-    """A WAV file of 16-bit samples, one channel."""
-    file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate_hz, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+def format_rate(name: str, sample_rate_hz: int) -> int:
+    """The sample rate that a voice's sound has in a format: its own, else the next higher one, else the highest."""
+    rates = FORMATS[name].rates_hz or (sample_rate_hz,)
+    return min((rate for rate in rates if rate >= sample_rate_hz), default=max(rates))
+
+
+def wav_header(sample_rate_hz: int, sound_bytes: int | None = None) -> bytes:
+    """The header of a WAV file of 16-bit samples, one channel; None: of one whose size is not known yet."""
+    size = UNKNOWN_SIZE if sound_bytes is None else sound_bytes
+    riff_size = UNKNOWN_SIZE if sound_bytes is None else sound_bytes + 36
+    layout = (b"RIFF", riff_size, b"WAVE", b"fmt ", 16, 1, 1, sample_rate_hz, 2 * sample_rate_hz, 2, 16, b"data", size)
+    return struct.pack("<4sI4s4sIHHIIHH4sI", *layout)
+
+
+class Tape:
+    """A file for libsndfile to write: what comes at its end is taken away again, what is written over is noted.
+
+    It must not raise: cffi would print that and go on.
+    """
+
+    def __init__(self) -> None:
+        """An empty file."""
+        self.position = 0
+        self.end = 0
+        self.fresh = bytearray()
+        self.patches: list[tuple[int, bytes]] = []
+
+    def tell(self) -> int:
+        """Where the next bytes go."""
+        return self.position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go there."""
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.end}[whence]
+        return self.position
+
+    def write(self, data: Any) -> int:
+        """Add to the end, or note what the file is to have in place of earlier bytes."""
+        if self.position == self.end:
+            self.fresh += data
+            self.end += len(data)
+        else:
+            self.patches.append((self.position, bytes(data)))
+        self.position += len(data)
+        return len(data)
+
+    def take(self) -> bytes:
+        """What was added since the last time."""
+        fresh, self.fresh = bytes(self.fresh), bytearray()
+        return fresh
+
+
+class Encoder:
+    """The bytes of one format, as the samples come."""
+
+    def __init__(self, name: str, sample_rate_hz: int) -> None:
+        """The format's name, and the rate of the samples to come."""
+        self.name = name
+        self.sample_rate_hz = format_rate(name, sample_rate_hz)
+        self.n_bytes = 0
+        self.tape = Tape()
+        self.resampler = None
+        self.file = None
+        if self.sample_rate_hz != sample_rate_hz:
+            self.resampler = soxr.ResampleStream(sample_rate_hz, self.sample_rate_hz, 1, dtype="float32")
+        if container := FORMATS[name].container:
+            form, subtype = container
+            self.file = soundfile.SoundFile(self.tape, "w", self.sample_rate_hz, 1, subtype=subtype, format=form)
+            if name == "opus":
+                latency_ms = soundfile._ffi.new("double *", OGG_PAGE_MS)
+                soundfile._snd.sf_command(self.file._file, SET_OGG_PAGE_LATENCY_MS, latency_ms, 8)
+
+    def encode(self, samples: Pcm, *, last: bool = False) -> bytes:
+        """What these samples add to the file; some of it may come with the next."""
+        sound: numpy.typing.NDArray[Any] = samples
+        if self.resampler is not None:
+            sound = self.resampler.resample_chunk((samples / 32768).astype(numpy.float32), last=last)
+        if self.file is None:
+            header = wav_header(self.sample_rate_hz) if self.name == "wav" and not self.n_bytes else b""
+            encoded = header + sound.astype("<i2").tobytes()
+        else:
+            self.file.write(sound)
+            encoded = self.tape.take()
+        self.n_bytes += len(encoded)
+        return with_serial(encoded) if self.name == "opus" else encoded
+
+    def finish(self) -> tuple[bytes, list[tuple[int, bytes]]]:
+        """The last bytes, and what the finished file has in place of earlier ones: where, and which."""
+        rest = self.encode(numpy.zeros(0, numpy.int16), last=True)
+        if self.file is None:
+            header = wav_header(self.sample_rate_hz, self.n_bytes - WAV_HEADER_BYTES)
+            return rest, [(0, header)] if self.name == "wav" else []
+        self.file.close()
+        end = self.tape.take()
+        return rest + (with_serial(end) if self.name == "opus" else end), self.tape.patches
+
+
+def with_serial(pages: bytes) -> bytes:
+    """Whole Ogg pages with the one serial number that ours have, and the checksums that go with it (RFC 3533)."""
+    renumbered = bytearray()
+    while pages:
+        n_segments = pages[26]
+        length = 27 + n_segments + sum(pages[27 : 27 + n_segments])
+        page = bytearray(pages[:length])
+        page[14:18], page[22:26] = OGG_SERIAL, bytes(4)
+        # Ogg's checksum is zlib's with the bits of all bytes and of the result in the other order, and without its
+        # inversions.
+        reflected = zlib.crc32(page.translate(REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        page[22:26] = reflected.to_bytes(4, "big").translate(REVERSED_BITS)
+        renumbered += page
+        pages = pages[length:]
+    return bytes(renumbered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,6 +701,141 @@ class SpeakRequest:
     """Duration relative to the model's own."""
     seed: int
     """Of the noise: the same request with the same seed is the same recording."""
+    format: str
+    """The answer's, one of FORMATS."""
+    stream: bool
+    """Whether the answer may begin before its end is known."""
+
+    @property
+    def key(self) -> str:
+        """A digest of all that the recording's bytes depend on; equal keys are equal bytes."""
+        scales = (self.noise_scale, self.noise_scale_w, self.length_scale)
+        parts = (self.model.identity, self.speaker, self.text, self.lang, scales, self.seed, self.format)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+    @property
+    def etag(self) -> str:
+        """The key as HTTP has it."""
+        return f'"{self.key}"'
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """The answer's."""
+        return format_rate(self.format, self.model.voice.sample_rate_hz)
+
+
+class Recording:
+    """One answer while it is made and afterwards: every client that wants it reads the same bytes."""
+
+    def __init__(self, speech: SpeakRequest) -> None:
+        """The recording of a request, still empty."""
+        self.speech = speech
+        self.body: bytes | bytearray = bytearray()
+        self.headers = {"X-Seed": str(speech.seed), "X-Sample-Rate": str(speech.sample_rate_hz), "Vary": "Accept"}
+        self.finished = False
+        self.error: BaseException | None = None
+        self.readers = 0
+        self.task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+
+    def add(self, encoded: bytes) -> None:
+        """Put more bytes at its end."""
+        self.body += encoded
+        self._tell()
+
+    def finish(self, patches: Iterable[tuple[int, bytes]], duration_s: float) -> None:
+        """Give it what only a whole recording has: its size in its head, and its headers."""
+        body = bytearray(self.body)
+        for start, patch in patches:
+            body[start : start + len(patch)] = patch
+        self.body = bytes(body)
+        self.headers |= {
+            "X-Duration": f"{duration_s:.3f}",
+            "ETag": self.speech.etag,
+            "Accept-Ranges": "bytes",
+            "Cache-Control": f"private, max-age={MAX_AGE_S}",
+        }
+        self.finished = True
+        self._tell()
+
+    def fail(self, error: BaseException) -> None:
+        """Say to all who wait for it that it will not be."""
+        self.error = error
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def reaches(self, n_bytes: int | None) -> None:
+        """Return when it has that many bytes or is finished (None: when it is finished); raise where it fails."""
+        while not self.finished:
+            if self.error is not None:
+                raise self.error
+            if n_bytes is not None and len(self.body) >= n_bytes:
+                return
+            await self._news.wait()
+
+    async def pieces(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        """Its bytes from `start` to before `end`, as they come."""
+        while True:
+            await self.reaches(start + 1)
+            stop = min(start + PIECE_BYTES, len(self.body) if end is None else end)
+            if start >= stop:
+                return
+            yield bytes(self.body[start:stop])
+            start = stop
+
+
+class Recordings:
+    """The recordings under way, and the finished ones that are kept: at most `limit_bytes`, the latest used."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        """None yet."""
+        self.limit_bytes = limit_bytes
+        self.bytes = 0
+        self.under_way: dict[str, Recording] = {}
+        self.kept: OrderedDict[str, Recording] = OrderedDict()
+
+    def find(self, key: str) -> tuple[Recording | None, str]:
+        """The recording of that key, if there is one, and how X-Cache calls where it comes from."""
+        if key in self.kept:
+            self.kept.move_to_end(key)
+            return self.kept[key], "hit"
+        if key in self.under_way:
+            return self.under_way[key], "shared"
+        return None, "miss"
+
+    def start(self, recording: Recording, work: Coroutine[Any, Any, None]) -> None:
+        """Let `work` make it, until nobody wants it any more."""
+        self.under_way[recording.speech.key] = recording
+        recording.task = asyncio.create_task(work)
+
+    def keep(self, recording: Recording) -> bool:
+        """Whether there is room for a finished one; what is being read makes none for it."""
+        size = len(recording.body) + ENTRY_BYTES
+        idle = [key for key, kept in self.kept.items() if not kept.readers]
+        while idle and self.bytes + size > self.limit_bytes and size <= self.limit_bytes:
+            self.bytes -= len(self.kept.pop(idle.pop(0)).body) + ENTRY_BYTES
+        if self.bytes + size > self.limit_bytes:
+            return False
+        self.forget(recording)
+        self.kept[recording.speech.key] = recording
+        self.bytes += size
+        return True
+
+    def forget(self, recording: Recording) -> None:
+        """Let nobody else join it."""
+        if self.under_way.get(recording.speech.key) is recording:
+            del self.under_way[recording.speech.key]
+
+    def leave(self, recording: Recording) -> None:
+        """Take one reader from it; without any, it is given up unless it is kept."""
+        recording.readers -= 1
+        if not recording.readers and self.under_way.get(recording.speech.key) is recording:
+            self.forget(recording)
+            if recording.task is not None:
+                recording.task.cancel()
 
 
 def query_parameters(query: bytes) -> dict[str, object]:
@@ -489,7 +851,7 @@ async def json_parameters(request: Request[State]) -> dict[str, object]:
     """The parameters of a JSON object in the body, each given once."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Refusal(415, "unsupported_media_type", "The body must be a JSON object: Content-Type: application/json.")
-    if request.scope["query_string"]:
+    if set(query_parameters(request.scope["query_string"])) - {"key"}:
         raise Refusal(400, "bad_request", "A POST takes its parameters from the JSON body, not from the query.")
     max_chars = request.state["settings"].max_text_chars
     body = await limited_body(request, JSON_CHARACTER_BYTES * max_chars + JSON_OVERHEAD_BYTES)
@@ -525,8 +887,8 @@ def refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def read_request(state: State, parameters: Mapping[str, object]) -> SpeakRequest:
-    """The request that the parameters make, or a refusal that says what is wrong with them."""
+def read_request(state: State, parameters: Mapping[str, object], accept: str = "") -> SpeakRequest:
+    """The request that the parameters and the Accept header make, or a refusal that says what is wrong with them."""
     for name in parameters:
         if name not in PARAMETERS:
             message = f"There is no parameter {name!r}; there is " + ", ".join(PARAMETERS)
@@ -544,8 +906,16 @@ def read_request(state: State, parameters: Mapping[str, object]) -> SpeakRequest
             raise Refusal(400, "bad_request", "speed is the inverse of length_scale: give one of them.")
         scales["length_scale"] = 1 / read_number(parameters, "speed", 1.0)
     sound = (model.settings.name, speaker, text, lang, *scales.items())
-    seed = read_seed(parameters, default_seed(sound))
-    return SpeakRequest(model, speaker, text, lang, seed=seed, **scales)
+    return SpeakRequest(
+        model,
+        speaker,
+        text,
+        lang,
+        seed=read_seed(parameters, default_seed(sound)),
+        format=read_format(parameters, accept),
+        stream=read_switch(parameters, "stream"),
+        **scales,
+    )
 
 
 def read_text(parameters: Mapping[str, object], max_chars: int) -> str:
@@ -601,6 +971,36 @@ def read_seed(parameters: Mapping[str, object], default: int) -> int:
     return seed
 
 
+def read_switch(parameters: Mapping[str, object], name: str) -> bool:
+    """Whether a switch is on; it is off where it is not given."""
+    value = parameters.get(name, False)
+    if value not in ("true", "false") and not isinstance(value, bool):
+        raise Refusal(400, "bad_request", f"{name} must be true or false.")
+    return value in (True, "true")
+
+
+def read_format(parameters: Mapping[str, object], accept: str) -> str:
+    """The format that is asked for; else the best of those that Accept names; else the first."""
+    name = read_string(parameters, "format")
+    if name is None:
+        quality = accepted(accept)
+        best = max(FORMATS, key=lambda name: quality.get(FORMATS[name].media_type, 0.0))
+        return best if quality.get(FORMATS[best].media_type, 0.0) > 0 else next(iter(FORMATS))
+    if name not in FORMATS:
+        raise Refusal(400, "bad_request", "format must be one of " + ", ".join(FORMATS))
+    return name
+
+
+def accepted(accept: str) -> dict[str, float]:
+    """The media types that an Accept header names, each with its quality; "*" names none."""
+    qualities = {}
+    for item in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in item.split(";"))
+        weights = [part[2:] for part in parameters if part.startswith("q=")]
+        qualities[media_type] = float(weights[0]) if weights and re.fullmatch(r"[01](\.\d{0,3})?", weights[0]) else 1.0
+    return qualities
+
+
 def default_seed(sound: tuple[object, ...]) -> int:
     """The seed of a request that gives none, from all that changes its sound: one URL is one recording."""
     return int.from_bytes(hashlib.sha256(repr(sound).encode()).digest()[:4])
@@ -630,45 +1030,190 @@ def refuse_until_ready(state: State) -> None:
         raise Refusal(503, "loading", "The models are still loading.", {"Retry-After": str(RETRY_AFTER_S)})
 
 
+class Playback(StreamingResponse):
+    """A recording, or a part of one, on its way to a client; lets go of it at the end."""
+
+    def __init__(self, recordings: Recordings, recording: Recording, x_cache: str, part: slice | None) -> None:
+        """All of it, or the bytes in `part`; what is not finished goes out as it comes."""
+        start, end, _ = part.indices(len(recording.body)) if part else (0, None, 1)
+        headers = recording.headers | {"X-Cache": x_cache, "Cross-Origin-Resource-Policy": "cross-origin"}
+        if recording.finished:
+            size = len(recording.body)
+            end = size if end is None else end
+            headers["Content-Length"] = str(end - start)
+            if part:
+                headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        else:
+            headers |= {"Accept-Ranges": "none", "Cache-Control": "no-store"}
+        media_type = media_type_of(recording.speech)
+        super().__init__(recording.pieces(start, end), 206 if part else 200, headers, media_type)
+        self.recordings = recordings
+        self.recording = recording
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; where that fails halfway the connection is cut, so that no half looks like a whole."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STALL_TIMEOUT_S):
+                await send(message)
+
+        try:
+            with suppress(ClientDisconnect):
+                await unless_gone(receive, self.stream_response(send_in_time))
+        except CUTS as error:
+            log.warning("Cut an answer to %s after its first bytes: %s", scope["path"], type(error).__name__)
+        finally:
+            self.recordings.leave(self.recording)
+
+
+async def make(state: State, recording: Recording) -> None:
+    """Fill a recording from its first window to its last, and keep it; where that fails, tell its readers."""
+    turns, recordings, speech = state["turns"], state["recordings"], recording.speech
+    rate_hz = speech.model.voice.sample_rate_hz
+    try:
+        with turns.admit():
+            prepared = await prepare(turns, speech)
+            recording.headers |= dropped_headers(prepared)
+            encoder = Encoder(speech.format, rate_hz)
+            n_samples = 0
+            async for window in windows(turns, speech, prepared):
+                n_samples += len(window)
+                if n_samples > state["settings"].max_audio_s * rate_hz:
+                    limit = f"The recording would be longer than {state['settings'].max_audio_s} s."
+                    raise Refusal(422, "audio_too_long", limit)
+                recording.add(await turns.encode(partial(encoder.encode, window)))
+            rest, patches = await turns.encode(encoder.finish)
+            recording.add(rest)
+            recording.finish(patches, n_samples / rate_hz)
+            if not recordings.keep(recording):
+                # Its memory counts as long as somebody reads it, and so does its place; the last to leave cancels this.
+                await asyncio.Event().wait()
+    except BaseException as error:
+        recording.fail(error)
+        if not isinstance(error, Exception):
+            raise
+    finally:
+        recordings.forget(recording)
+
+
+async def prepare(turns: Turns, speech: SpeakRequest) -> Prepared:
+    """The text of a request, ready to be spoken."""
+    model = speech.model
+    return await turns.prepare(
+        partial(model.voice.prepare, speech.text, speech.lang, model.settings.mend, speech.speaker)
+    )
+
+
+def dropped_headers(prepared: Prepared) -> dict[str, str]:
+    """Which characters could not be spoken, percent-encoded, each with its count."""
+    if not prepared.dropped:
+        return {}
+    most = Counter(prepared.dropped).most_common(CHARACTERS_NAMED)
+    named = ", ".join(f"{quote(character, safe='')}={count}" for character, count in most)
+    return {"X-Dropped-Count": str(sum(prepared.dropped.values())), "X-Dropped": named}
+
+
+def media_type_of(speech: SpeakRequest) -> str:
+    """The media type of an answer, with its parameters."""
+    form = FORMATS[speech.format]
+    return form.media_type + form.parameters.format(speech.sample_rate_hz)
+
+
+def authorize(request: Request[State]) -> None:
+    """Raise where a key is wanted and the request does not show it."""
+    wanted = request.state["api_key"]
+    if wanted is None:
+        return
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    shown = token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+    if not shown:
+        shown = dict(parse_qsl(request.scope["query_string"].decode("latin-1"))).get("key", "").encode()
+    if not hmac.compare_digest(shown, wanted):
+        message = "This needs the server's key: Authorization: Bearer KEY, or ?key=KEY."
+        raise Refusal(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+
+
 async def speak(request: Request[State]) -> Response:
-    """The text as a WAV file; for HEAD its headers alone, without a synthesis."""
-    state = request.state
-    refuse_until_ready(state)
-    is_post = request.method == "POST"
-    parameters = await json_parameters(request) if is_post else query_parameters(request.scope["query_string"])
-    speech = read_request(state, parameters)
+    """The text as sound; for HEAD the headers alone, without a synthesis."""
+    authorize(request)
+    refuse_until_ready(request.state)
+    if request.method == "POST":
+        parameters = await json_parameters(request)
+    else:
+        parameters = query_parameters(request.scope["query_string"])
+        parameters.pop("key", None)
+    return await spoken(request, read_request(request.state, parameters, request.headers.get("accept", "")))
+
+
+async def spoken(request: Request[State], speech: SpeakRequest) -> Response:
+    """The answer to a valid request: from what is kept or under way, else made now."""
+    state, recordings = request.state, request.state["recordings"]
+    if request.method != "POST" and is_known(request, speech):
+        headers = {"ETag": speech.etag, "Cache-Control": f"private, max-age={MAX_AGE_S}", "Vary": "Accept"}
+        return Response(status_code=304, headers=headers)
+    recording, x_cache = recordings.find(speech.key)
+    if request.method == "HEAD" and x_cache != "hit":
+        return await unless_gone(request.receive, headers_alone(state, speech))
+    if recording is None:
+        recording = Recording(speech)
+        recordings.start(recording, make(state, recording))
+    recording.readers += 1
+    try:
+        whole = not speech.stream or request.scope["http_version"] == "1.0" or wants_part(request)
+        await unless_gone(request.receive, recording.reaches(None if whole else 1))
+        return Playback(recordings, recording, x_cache, read_range(request, recording))
+    except BaseException:
+        recordings.leave(recording)
+        raise
+
+
+async def headers_alone(state: State, speech: SpeakRequest) -> Response:
+    """What is known of an answer before its synthesis, which is all but its size."""
     with state["turns"].admit():
-        return await unless_gone(request, answer(state["turns"], speech, with_sound=request.method != "HEAD"))
-
-
-async def answer(turns: Turns, speech: SpeakRequest, *, with_sound: bool) -> Response:
-    """The response to a valid request."""
-    voice = speech.model.voice
-    prepared = await turns.prepare(partial(voice.prepare, speech.text, speech.lang, speech.model.settings.mend))
-    response = Response(media_type="audio/wav", headers=speech_headers(speech, prepared))
-    if not with_sound:
-        del response.headers["content-length"]  # Only the synthesis knows it.
-        return response
-    samples = numpy.concatenate([window async for window in windows(turns, speech, prepared)])
-    response.body = wav(samples, voice.sample_rate_hz)
-    response.headers["content-length"] = str(len(response.body))
+        prepared = await prepare(state["turns"], speech)
+    recording = Recording(speech)
+    response = Response(headers=recording.headers | dropped_headers(prepared), media_type=media_type_of(speech))
+    del response.headers["content-length"]
     return response
 
 
-def speech_headers(speech: SpeakRequest, prepared: Prepared) -> dict[str, str]:
-    """The seed in force, and which characters could not be spoken, percent-encoded, each with its count."""
-    headers = {"X-Seed": str(speech.seed)}
-    if prepared.dropped:
-        most = Counter(prepared.dropped).most_common(CHARACTERS_NAMED)
-        headers["X-Dropped-Count"] = str(sum(prepared.dropped.values()))
-        headers["X-Dropped"] = ", ".join(f"{quote(character, safe='')}={count}" for character, count in most)
-    return headers
+def is_known(request: Request[State], speech: SpeakRequest) -> bool:
+    """Whether the client has this recording already: If-None-Match, which any match fulfils, also a weak one."""
+    tags = re.findall(r'\*|"[^"]*"', request.headers.get("if-none-match", ""))
+    return "*" in tags or speech.etag in tags
 
 
-async def unless_gone(request: Request[State], work: Coroutine[Any, Any, Result]) -> Result:
+def wants_part(request: Request[State]) -> bool:
+    """Whether a range was asked for that is not simply all there is, as browsers ask at first."""
+    wanted = request.headers.get("range", "") if request.method == "GET" else ""
+    return wanted.replace(" ", "") not in ("", "bytes=0-")
+
+
+def read_range(request: Request[State], recording: Recording) -> slice | None:
+    """The part that Range asks for (RFC 9110, 14.2); None: all, as for several parts or another recording's."""
+    wanted = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", request.headers.get("range", ""))
+    if request.method != "GET" or not recording.finished or not wanted or not any(wanted.groups()):
+        return None
+    if request.headers.get("if-range", recording.speech.etag) != recording.speech.etag:
+        return None
+    first, last = wanted.groups()
+    size = len(recording.body)
+    if not first:
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= size:
+        headers = {"Content-Range": f"bytes */{size}"}
+        raise Refusal(416, "unsatisfiable_range", f"The recording has {size} bytes.", headers)
+    return slice(start, end)
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
     """What `work` returns; it is cancelled as soon as the client is gone."""
     working = asyncio.create_task(work)
-    leaving = asyncio.create_task(client_leaves(request))
+    leaving = asyncio.create_task(client_leaves(receive))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -680,10 +1225,43 @@ async def unless_gone(request: Request[State], work: Coroutine[Any, Any, Result]
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def client_leaves(request: Request[State]) -> None:
+async def client_leaves(receive: Receive) -> None:
     """Return when the client has closed its connection."""
-    while (await request.receive())["type"] != "http.disconnect":
+    while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def page(request: Request[State]) -> Response:
+    """The page: one file, with no other source of anything in it."""
+    content, headers = request.state["page"], request.state["page_headers"]
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="text/html")
+
+
+def page_headers(content: bytes) -> dict[str, str]:
+    """The headers of the page, which the browser asks for anew each time but gets only when it has changed."""
+    return {
+        "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": page_policy(content),
+    }
+
+
+def page_policy(content: bytes) -> str:
+    """The Content-Security-Policy of a page: its own scripts and styles by their hashes, nothing from elsewhere."""
+    hashes = {
+        tag: " ".join(
+            f"'sha256-{base64.b64encode(hashlib.sha256(inline).digest()).decode()}'"
+            for inline in re.findall(rb"<%s\b[^>]*>(.*?)</%s>" % (tag, tag), content, re.DOTALL)
+        )
+        for tag in (b"script", b"style")
+    }
+    return (
+        "default-src 'none'; connect-src 'self'; media-src 'self' blob:; "
+        f"script-src {hashes[b'script']}; style-src {hashes[b'style']}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 async def speakers(request: Request[State]) -> Response:
@@ -695,16 +1273,17 @@ async def speakers(request: Request[State]) -> Response:
             "id": model.full_name(speaker),
             "model": model.settings.name,
             "speaker": speaker,
-            "languages": model.voice.languages,
+            "languages": model.voice.languages_of(number),
             "sample_rate_hz": model.voice.sample_rate_hz,
+            **model.defaults,
         }
         for model in pool.values()
-        for speaker in model.voice.speakers or (model.settings.name,)
+        for speaker, number in (model.voice.speakers or {model.settings.name: 0}).items()
     ]
     first = next(iter(pool.values()))
     names = {number: name for name, number in first.voice.speakers.items()}
     default = first.full_name(names.get(first.default_speaker, first.settings.name))
-    return JSONResponse({"default": default, "speakers": rows})
+    return JSONResponse({"default": default, "speakers": rows, "ranges": RANGES, "formats": list(FORMATS)})
 
 
 async def health(request: Request[State]) -> Response:
@@ -720,6 +1299,8 @@ async def health(request: Request[State]) -> Response:
         ],
         "waiting": state["turns"].waiting,
         "max_waiting": state["settings"].max_waiting,
+        "turns": state["turns"].taken,
+        "cache": {"recordings": len(state["recordings"].kept), "bytes": state["recordings"].bytes},
         "rss_mb": round(resident_bytes() / 1e6, 1),
         **in_force(state),
     }
@@ -759,6 +1340,7 @@ def resident_bytes() -> int:
 
 def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """The one shape that every error has."""
+    headers = {"Cache-Control": "no-store", **(headers or {})}
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
@@ -773,6 +1355,26 @@ async def answer_error(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # Nobody hears it: the connection is closed.
     status, code = next((status, code) for kind, status, code in LIBRARY_ERRORS if isinstance(error, kind))
     return error_response(status, code, str(error))
+
+
+class SafeHeaders:
+    """Middleware that tells browsers to take every answer as what it says it is, and to keep it out of frames."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Around `app`."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
 
 
 class LastResort:
@@ -810,6 +1412,7 @@ class LastResort:
 async def lifespan(app: Starlette) -> AsyncIterator[State]:
     """Load the models while /health already answers, then serve until told to stop."""
     settings: Settings = app.state.settings
+    warn_of_the_environment()
     for name, capacity in CACHE_CAPACITIES.items():
         os.environ.setdefault(name, capacity)
     state = State(
@@ -817,6 +1420,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
         pool={},
         unloaded={},
         turns=Turns(settings.threads, settings.max_waiting),
+        recordings=Recordings(settings.cache_mb * 1_000_000),
+        api_key=app.state.api_key,
+        page=app.state.page,
+        page_headers=page_headers(app.state.page),
         ready=asyncio.Event(),
     )
     loading = asyncio.create_task(load_pool(state))
@@ -829,6 +1436,16 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
     finally:
         loading.cancel()
         await state["turns"].close()
+
+
+def warn_of_the_environment() -> None:
+    """Log what a start by run.sh would have set; what is missing costs speed or memory."""
+    for name, capacity in CACHE_CAPACITIES.items():
+        if name not in os.environ:
+            log.warning("%s is not set; set it to %s here: start by run.sh, or name it in the unit", name, capacity)
+    if allocator() != "jemalloc":
+        # gunicorn's raw_env cannot do it: the loader reads the variable when the process starts.
+        log.warning("jemalloc is not preloaded: start by run.sh, or put LD_PRELOAD into the unit file's Environment")
 
 
 async def load_pool(state: State) -> None:
@@ -854,22 +1471,30 @@ async def load_pool(state: State) -> None:
     log.info("Ready: %.0f MB resident", resident_bytes() / 1e6)
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The service for these settings; the models load in its lifespan."""
+def create_app(settings: Settings, api_key: str = "") -> Starlette:
+    """The service for these settings; the models load in its lifespan. Whoever wants speech must show the key."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=("GET", "HEAD", "POST"),
+        allow_headers=("Authorization", "Content-Type", "If-None-Match", "If-Range", "Range"),
+        expose_headers=EXPOSED_HEADERS,
+    )
     app = Starlette(
         routes=[
+            Route("/", page),
             Route("/speak", speak, methods=["GET", "POST"]),
             Route("/speakers", speakers),
             Route("/health", health),
         ],
-        middleware=[Middleware(LastResort)],
-        exception_handlers=dict.fromkeys(
-            (Refusal, HTTPException, ClientDisconnect, *(kind for kind, _, _ in LIBRARY_ERRORS)), answer_error
-        ),
+        middleware=[Middleware(SafeHeaders), *([cors] if settings.cors_origins else []), Middleware(LastResort)],
+        exception_handlers=dict.fromkeys((HTTPException, ClientDisconnect, *FORESEEN), answer_error),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     app.state.settings = settings
+    app.state.api_key = api_key.encode() or None
+    app.state.page = PAGE.read_bytes()
     return app
 
 
@@ -891,4 +1516,4 @@ def create_app_from_environment() -> Starlette:
     except SettingsError as error:
         log.critical("Cannot start: %s", error)
         raise SystemExit(EXIT_START_FAILED) from None
-    return create_app(settings)
+    return create_app(settings, os.environ.get("SPEAK_API_KEY", ""))

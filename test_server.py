@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -66,7 +67,10 @@ class SlowVoice:
         self.counters = counters
         self.speakers = speakers
 
-    def prepare(self, text: str, lang: str = "auto", mend: bool = True) -> Prepared:
+    def languages_of(self, speaker: int) -> tuple[str, ...]:
+        return self.languages
+
+    def prepare(self, text: str, lang: str = "auto", mend: bool = True, speaker: int = 0) -> Prepared:
         if text.startswith("crash"):
             raise RuntimeError(text)
         if text.startswith("runaway"):
@@ -173,7 +177,14 @@ async def get(app: Starlette, state: server.State, text: str, leaving: asyncio.E
         if message["type"] == "http.response.start":
             status = message["status"]
 
-    scope = {"type": "http", "method": "GET", "path": "/speak", "headers": [], "state": dict(state)}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/speak",
+        "http_version": "1.1",
+        "headers": [],
+        "state": dict(state),
+    }
     await app(scope | {"query_string": f"text={text}".encode()}, receive, send)
     return status
 
@@ -309,7 +320,9 @@ def test_a_name_that_two_models_have_needs_the_model(
     write_settings: Callable[[str], Path],
 ) -> None:
     path = write_settings(
-        model_table("one", "multi_speaker_sdp") + model_table("two", "multi_speaker_sdp", 'speaker = "carol"')
+        "[server]\nthreads = 1\n"
+        + model_table("one", "multi_speaker_sdp")
+        + model_table("two", "multi_speaker_sdp", 'speaker = "carol"')
     )
     with TestClient(server.create_app(server.read_settings(path))) as client:
         when_ready(client)
@@ -427,6 +440,55 @@ def test_unknown_paths_and_methods_get_a_json_error(client: TestClient, path: st
     response = client.request(method, path)
     assert response.status_code == status
     assert response.json()["error"]["code"] in ("unknown_path", "method_not_allowed")
+
+
+# Formats
+
+
+FORMATS = [("wav", "WAV"), ("mp3", "MP3"), ("opus", "OGG"), ("flac", "FLAC")]
+LONGEST_HEAD = 500
+"""What a finished file may have otherwise than its stream: the length in its head."""
+
+
+@pytest.mark.parametrize("speaker", ["solo", "trio/alice"])
+@pytest.mark.parametrize(("name", "container"), FORMATS)
+def test_each_format_is_a_whole_file_of_the_same_sound(
+    client: TestClient, name: str, container: str, speaker: str
+) -> None:
+    parameters = {"text": "Hello from two small cores.", "speaker": speaker}
+    expected, voice_rate_hz = recording(client.get("/speak", params=parameters).content)
+    response = client.get("/speak", params=parameters | {"format": name})
+    with soundfile.SoundFile(io.BytesIO(response.content)) as file:
+        samples, info = file.read(dtype="int16"), file
+        assert info.format == container
+    assert int(response.headers["x-sample-rate"]) == info.samplerate
+    assert len(samples) == round(len(expected) * info.samplerate / voice_rate_hz)
+    assert float(response.headers["x-duration"]) == pytest.approx(len(expected) / voice_rate_hz, abs=0.001)
+    if name == "flac":
+        assert samples.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("name", ["wav", "mp3", "opus", "flac", "pcm"])
+def test_a_stream_is_the_file_but_for_the_sizes_in_its_head(client: TestClient, name: str) -> None:
+    parameters = {"text": f"A stream of {name}.", "speaker": "trio", "format": name}
+    streamed = client.get("/speak", params=parameters | {"stream": "true"})
+    assert (streamed.headers["x-cache"], streamed.headers["accept-ranges"]) == ("miss", "none")
+    assert "content-length" not in streamed.headers
+    whole = client.get("/speak", params=parameters | {"stream": "true"})
+    assert (whole.headers["x-cache"], whole.headers["accept-ranges"]) == ("hit", "bytes")
+    assert len(streamed.content) == len(whole.content) == int(whole.headers["content-length"])
+    assert streamed.content[LONGEST_HEAD:] == whole.content[LONGEST_HEAD:]
+    if name == "wav":
+        assert struct.unpack("<4sI4s", streamed.content[:12]) == (b"RIFF", 0xFFFFFFFF, b"WAVE")
+        assert struct.unpack("<4sI", streamed.content[36:44]) == (b"data", 0xFFFFFFFF)
+
+
+def test_pcm_is_the_samples_alone(client: TestClient) -> None:
+    parameters = {"text": "Hello.", "speaker": "solo"}
+    samples, _ = recording(client.get("/speak", params=parameters).content)
+    response = client.get("/speak", params=parameters | {"format": "pcm"})
+    assert response.headers["content-type"] == "audio/pcm;rate=16000;channels=1"
+    assert response.content == samples.astype("<i2").tobytes()
 
 
 # Sound
@@ -617,8 +679,8 @@ def test_a_client_that_leaves_costs_no_more_than_its_window(slow_app: Starlette,
 def test_cancelled_requests_never_let_two_inferences_run_at_once(slow_app: Starlette, counters: Counters) -> None:
     async def scenario() -> None:
         async with running(slow_app) as state:
-            for _ in range(5):
-                tasks = [asyncio.create_task(get(slow_app, state, text)) for text in "abcd"]
+            for attempt in range(5):
+                tasks = [asyncio.create_task(get(slow_app, state, f"{attempt}{text}")) for text in "abcd"]
                 await asyncio.sleep(1.5 * WINDOW_S)
                 for task in tasks[:3]:
                     task.cancel()
@@ -662,7 +724,7 @@ def test_slow_text_work_keeps_nobody_else_waiting(slow_client: TestClient, count
 
 def test_more_requests_than_may_wait_are_told_to_come_back(slow_client: TestClient) -> None:
     with ThreadPoolExecutor(12) as clients:
-        responses = list(clients.map(lambda _: slow_client.get("/speak", params={"text": "a"}), range(12)))
+        responses = list(clients.map(lambda text: slow_client.get("/speak", params={"text": text}), "abcdefghijkl"))
     statuses = [response.status_code for response in responses]
     assert statuses.count(200) >= 4
     refused = [response for response in responses if response.status_code == 503]
@@ -738,7 +800,7 @@ def test_signs_are_said_unless_the_models_table_says_not_to(write_settings: Call
     tables = (
         model_table(f"mend_{mend}", "multi_speaker_sdp", 'lang = "en"', f"mend = {mend}") for mend in ("true", "false")
     )
-    app = server.create_app(server.read_settings(write_settings("\n".join(tables))))
+    app = server.create_app(server.read_settings(write_settings("\n".join(("[server]\nthreads = 1", *tables)))))
     with TestClient(app) as client:
         when_ready(client)
         said = client.head("/speak", params={"text": "12.5%", "speaker": "mend_true"})

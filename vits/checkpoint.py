@@ -72,6 +72,8 @@ class Config:
     cleaner: str
     languages: tuple[str, ...]
     """Languages that the voice is said to speak; empty where the config does not say, as most do not."""
+    speaker_languages: Mapping[str, tuple[str, ...]]
+    """Those of single speakers by name, where the config says more than which the voice has in all."""
     sample_rate_hz: int
     hop_length: int
     """Samples a frame."""
@@ -219,17 +221,20 @@ def read_config(path: str | Path) -> Config:
     cleaner, *others = data.strings("text_cleaners")
     if others or cleaner not in text.CLEANERS:
         raise data.wrong("text_cleaners", f"a list of one of {', '.join(text.CLEANERS)}")
+    speakers = _read_speakers(top)
+    languages, speaker_languages = _read_languages(top, cleaner, speakers)
     return Config(
         path=path,
         shape=shape,
         symbols=_read_symbols(top, cleaner),
         cleaner=cleaner,
-        languages=_read_languages(top, cleaner),
+        languages=languages,
+        speaker_languages=speaker_languages,
         sample_rate_hz=data.integer("sampling_rate"),
         hop_length=hop_length,
         add_blank=data.boolean("add_blank"),
         n_speakers=data.integer("n_speakers", least=0, default=0),
-        speakers=_read_speakers(top),
+        speakers=speakers,
     )
 
 
@@ -274,12 +279,27 @@ def _read_symbols(top: _Section, cleaner: str) -> tuple[str, ...]:
     return tuple(SYMBOLS[cleaner]) if top.get("symbols") is None else top.strings("symbols")
 
 
-def _read_languages(top: _Section, cleaner: str) -> tuple[str, ...]:
+def _read_languages(
+    top: _Section, cleaner: str, speakers: Mapping[str, int]
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return the languages of the whole voice, and those of single speakers where the config has a table of them."""
     if top.get("languages") is None:
-        return ()
-    languages, known = top.strings("languages"), text.languages(cleaner)
+        return (), {}
+    by_speaker: dict[str, tuple[str, ...]] = {}
+    if isinstance(top.get("languages"), dict):
+        table = top.table("languages")
+        for name in top.get("languages"):
+            if name not in speakers:
+                raise table.wrong(name, f"none: it is no speaker; speakers are {', '.join(speakers)}")
+            by_speaker[name] = _known_languages(table, name, cleaner)
+        return tuple(dict.fromkeys(language for row in by_speaker.values() for language in row)), by_speaker
+    return _known_languages(top, "languages", cleaner), {}
+
+
+def _known_languages(section: _Section, key: str, cleaner: str) -> tuple[str, ...]:
+    languages, known = section.strings(key), text.languages(cleaner)
     if not {*languages} <= {*known}:
-        raise top.wrong("languages", f"some of those that {cleaner} speaks: {', '.join(known)}")
+        raise section.wrong(key, f"some of those that {cleaner} speaks: {', '.join(known)}")
     return languages
 
 

@@ -121,6 +121,11 @@ class Voice:
         """Languages that the config says the voice speaks; where it says nothing, those of the front end."""
         return self._config.languages or front_end.languages(self.cleaner)
 
+    def languages_of(self, speaker: int) -> tuple[str, ...]:
+        """Return the languages that the config says one speaker speaks; where it says nothing, the voice's."""
+        by_id = {self._config.speakers[name]: rows for name, rows in self._config.speaker_languages.items()}
+        return by_id.get(speaker, self.languages)
+
     @property
     def precision(self) -> str:
         """What the decoder computes in: "float32" or "bfloat16"."""
@@ -142,19 +147,20 @@ class Voice:
         prepared = self._prepared(text, lang)
         return list(self._with_blanks([id for sentence in prepared.sentences for id in sentence.ids]))
 
-    def prepare(self, text: str, lang: str = "auto", mend: bool = True) -> Prepared:
+    def prepare(self, text: str, lang: str = "auto", mend: bool = True, speaker: int = 0) -> Prepared:
         """Return a text's sentences with their ids, and the characters that could not be spoken.
 
         Args:
             text: anything.
             lang: the language of all of it, or "auto".
             mend: whether numbers, units and signs are put into words that the cleaner would otherwise drop or misread.
+            speaker: whose languages decide where the script does not.
 
         Raises:
             TextError: (of vits.text.errors) the text or the language cannot be spoken.
 
         """
-        prepared = self._prepared(text, lang, mend)
+        prepared = self._prepared(text, lang, mend, speaker)
         sentences = (Sentence(s.written, self._with_blanks(s.ids), s.pause_s) for s in prepared.sentences)
         return Prepared(tuple(sentences), prepared.dropped)
 
@@ -268,8 +274,9 @@ class Voice:
             _whole("seed", seed, MAX_SEED),
         )
 
-    def _prepared(self, text: str, lang: str, mend: bool = True) -> front_end.Prepared:
-        return front_end.prepare(text, self.cleaner, self._config.symbols, lang, self._config.languages, mend)
+    def _prepared(self, text: str, lang: str, mend: bool = True, speaker: int = 0) -> front_end.Prepared:
+        declared = self.languages_of(speaker) if self._config.languages else ()
+        return front_end.prepare(text, self.cleaner, self._config.symbols, lang, declared, mend)
 
     def _with_blanks(self, ids: Sequence[int]) -> tuple[int, ...]:
         if not self._config.add_blank:
