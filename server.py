@@ -1258,7 +1258,7 @@ def page_policy(content: bytes) -> str:
         for tag in (b"script", b"style")
     }
     return (
-        "default-src 'none'; connect-src 'self'; media-src 'self' blob:; "
+        "default-src 'none'; connect-src 'self'; media-src 'self' blob:; img-src data:; "
         f"script-src {hashes[b'script']}; style-src {hashes[b'style']}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
@@ -1283,7 +1283,8 @@ async def speakers(request: Request[State]) -> Response:
     first = next(iter(pool.values()))
     names = {number: name for name, number in first.voice.speakers.items()}
     default = first.full_name(names.get(first.default_speaker, first.settings.name))
-    return JSONResponse({"default": default, "speakers": rows, "ranges": RANGES, "formats": list(FORMATS)})
+    limits = {"ranges": RANGES, "formats": list(FORMATS), "max_text_chars": request.state["settings"].max_text_chars}
+    return JSONResponse({"default": default, "speakers": rows, **limits})
 
 
 async def health(request: Request[State]) -> Response:

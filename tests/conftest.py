@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ SMALL_VOICES = ROOT / "tests/golden/network"
 START_TIMEOUT_S = 120
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs_program() -> Callable[[str, str], str]:
     """A system program's path; without it the test skips, or fails where CI=true says that everything is there."""
 
@@ -51,9 +52,14 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def models_toml(tmp_path: Path) -> Path:
     """Two small voices that are loaded and one that is not."""
-    path = tmp_path / "models.toml"
+    return write_models(tmp_path)
+
+
+def write_models(folder: Path, *server_lines: str) -> Path:
+    """A models.toml of two small voices that are loaded and one that is not."""
+    path = folder / "models.toml"
     path.write_text(
-        "[server]\nthreads = 1\n"
+        "\n".join(("[server]", "threads = 1", *server_lines, ""))
         + model_table("trio", "multi_speaker_sdp")
         + model_table("solo", "single_speaker_dp_resblock2")
         + model_table("idle", "speaker_list_sdp", "load = false")
@@ -117,12 +123,19 @@ StartServer = Callable[..., RunningServer]
 @pytest.fixture
 def start_server(tmp_path: Path, models_toml: Path) -> Iterator[StartServer]:
     """Starts ./run.sh with the small voices on a free port; all that were started end with the test."""
+    with running_servers(tmp_path, models_toml) as start:
+        yield start
+
+
+@contextmanager
+def running_servers(folder: Path, models_toml: Path) -> Iterator[StartServer]:
+    """What starts ./run.sh on a free port, with its log in `folder`; all that were started end with the context."""
     started: list[RunningServer] = []
 
     def start(*arguments: str, ready: bool = True, **variables: str) -> RunningServer:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        log_path = tmp_path / f"server-{len(started)}.log"
+        log_path = folder / f"server-{len(started)}.log"
         environment = os.environ | {"PORT": str(port), "MODELS": str(models_toml)} | variables
         with log_path.open("wb") as log:
             process = subprocess.Popen([ROOT / "run.sh", *arguments], env=environment, stdout=log, stderr=log)
@@ -132,8 +145,10 @@ def start_server(tmp_path: Path, models_toml: Path) -> Iterator[StartServer]:
             server.wait_until_ready()
         return server
 
-    yield start
-    for server in started:
-        if server.process.poll() is None:
-            server.process.send_signal(signal.SIGKILL)
-        server.process.wait()
+    try:
+        yield start
+    finally:
+        for server in started:
+            if server.process.poll() is None:
+                server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
