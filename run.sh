@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Usage: ./run.sh [uvicorn's options]     install what is missing, then serve on http://127.0.0.1:8000
+#        ./run.sh install                 install what is missing, and no more
 #        ./run.sh test [pytest's options] install the test requirements too, then run every check
 #
 # From the environment, each with its default:
@@ -118,12 +119,14 @@ requirements=(requirements.txt requirements-languages.txt)
 if [ "${1:-}" = test ]; then
     shift
     install installed "${requirements[@]}"
-    install installed-test "${requirements[@]}" requirements-espeak.txt requirements-test.txt
+    install installed-test "${requirements[@]}" requirements-espeak.txt requirements-gunicorn.txt \
+        requirements-test.txt
     run_checks "$@"
     exit
 fi
 
 install installed "${requirements[@]}"
+[ "${1:-}" != install ] || exit 0
 if [ -z "${LD_PRELOAD+set}" ]; then
     LD_PRELOAD=$(find_jemalloc)
     [ -n "$LD_PRELOAD" ] || say "jemalloc is missing, so memory will be given back less well: apt install libjemalloc2"

@@ -1,0 +1,158 @@
+"""The same service as replicas on Ray Serve, for more than one machine.
+
+    serve run deploy.ray_serve:app models=models.toml threads=2 max_replicas=4
+
+Each replica is a process with all the models of its models.toml and one inference at a time on `threads` cores. Every
+machine has the repository, its .venv and the models at the same path.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server import Settings, create_app, read_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE_BYTES = 400e6
+"""Of a replica: Python, torch, the server, and the languages' libraries."""
+MODEL_BYTES = 122e6
+"""The weights of a full-size model in float32."""
+GRACE_S = 10
+TARGET_ONGOING_REQUESTS = 2
+"""How many requests under way each replica should have: one computes while the next is read or sent."""
+VARIABLES = {
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+    "LRU_CACHE_CAPACITY": "1",
+    "LD_PRELOAD": "libjemalloc.so.2",
+    "MALLOC_CONF": "narenas:2,background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000",
+}
+"""What run.sh exports. Ray starts a process for each replica, so here even LD_PRELOAD has its effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `serve run` or a config file of Serve's can set, as `args`."""
+
+    models: str = str(ROOT / "models.toml")
+    """The settings of every replica. For other models in other replicas, run a second application of this file."""
+    threads: int = 2
+    """Cores of each replica, all of them for the one inference."""
+    min_replicas: int = 1
+    max_replicas: int = 4
+
+
+def read_options(arguments: dict[str, Any]) -> Options:
+    """The options that `arguments` set; from the command line they all are strings."""
+    unknown = arguments.keys() - Options.__dataclass_fields__.keys()
+    if unknown:
+        known = ", ".join(Options.__dataclass_fields__)
+        raise ValueError(f"{', '.join(sorted(unknown))}: there is no such option; there is {known}")
+    numbers = {name: int(value) for name, value in arguments.items() if name != "models"}
+    return Options(models=os.path.abspath(arguments.get("models", Options().models)), **numbers)
+
+
+class Ready:
+    """ASGI middleware for what Serve leaves out.
+
+    Serve asks a replica as soon as its lifespan has started, so that must wait until the models are loaded; it does not
+    hand the lifespan's state to requests; and its answers do not say whose they are.
+    """
+
+    def __init__(self, app: ASGIApp, replica: str) -> None:
+        """Around `app`, in the replica of that name."""
+        self.app = app
+        self.replica = replica.encode()
+        self.state: MutableMapping[str, Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the lifespan or the request on."""
+
+        async def send_lifespan(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self.state["ready"].wait()
+            await send(message)
+
+        async def send_response(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-replica", self.replica)]
+            await send(message)
+
+        if scope["type"] == "lifespan":
+            self.state = scope["state"]
+            await self.app(scope, receive, send_lifespan)
+        else:
+            await self.app({**scope, "state": dict(self.state)}, receive, send_response)
+
+
+class Speaker:
+    """A replica."""
+
+    def __init__(self, settings: Settings) -> None:
+        """With the models that `settings` name."""
+        self.settings = settings
+        # Serve gives handlers to its own loggers alone.
+        log = logging.getLogger("uvicorn.error")
+        log.addHandler(logging.StreamHandler(sys.stderr))
+        log.setLevel(logging.INFO)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """The app that Serve asks."""
+        self.ready = Ready(create_app(self.settings), serve.get_replica_context().replica_id.unique_id)
+        return self.ready
+
+    async def check_health(self) -> None:
+        """Raise where /health does not answer 200; Serve then starts another replica in place of this one."""
+        statuses = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "path": "/health",
+            "query_string": b"",
+            "headers": [],
+        }
+        await self.ready(scope, receive, send)
+        if statuses != [200]:
+            raise RuntimeError(f"/health answered {statuses}")
+
+
+def app(arguments: dict[str, Any]) -> serve.Application:
+    """The application, for `serve run deploy.ray_serve:app` and for `import_path` in a config file."""
+    options = read_options(arguments)
+    settings = replace(read_settings(Path(options.models)), threads=options.threads)
+    variables = {name: os.environ.get(name, default) for name, default in VARIABLES.items()}
+    deployment = serve.deployment(
+        serve.ingress()(Speaker),
+        name="vits-speak",
+        # Each request under way holds one of the app's places, so what comes on top waits in Serve instead of a 503.
+        max_ongoing_requests=settings.max_waiting,
+        autoscaling_config={
+            "min_replicas": options.min_replicas,
+            "max_replicas": options.max_replicas,
+            "target_ongoing_requests": TARGET_ONGOING_REQUESTS,
+        },
+        ray_actor_options={
+            "num_cpus": options.threads,
+            "memory": BASE_BYTES + MODEL_BYTES * sum(model.load for model in settings.models),
+            "runtime_env": {"env_vars": {**variables, "PYTHONPATH": str(ROOT)}},
+        },
+        graceful_shutdown_timeout_s=GRACE_S,
+        health_check_period_s=5,
+        health_check_timeout_s=30,
+    )
+    return deployment.bind(settings)
