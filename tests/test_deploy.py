@@ -373,6 +373,43 @@ def test_nginx_speaks_for_the_server_with_queries_as_long_as_its_own(
     assert proxy.get_json("/metrics")[0] == server.get_json("/metrics")[0]
 
 
+def test_nginx_streams_for_the_server_while_it_computes(
+    nginx: Callable[[int], RunningServer], start_server: StartServer
+) -> None:
+    server = start_server()
+    assert_sound_comes_before_its_end(nginx(server.port), server)
+
+
+def test_nginx_passes_parts_of_the_servers_recordings(
+    nginx: Callable[[int], RunningServer], start_server: StartServer
+) -> None:
+    proxy = nginx(start_server().port)
+    whole = speak(proxy, "Hello.")
+    request = Request(f"{proxy.url}/speak?text=Hello.&speaker=solo", headers={"Range": "bytes=4-11"})
+    with urlopen(request, timeout=WAIT_S) as response:
+        assert response.status == 206
+        assert response.headers["Content-Range"] == f"bytes 4-11/{len(whole)}"
+        assert response.read() == whole[4:12]
+
+
+def test_nginx_passes_the_servers_key(nginx: Callable[[int], RunningServer], start_server: StartServer) -> None:
+    proxy = nginx(start_server(SPEAK_API_KEY="sesame").port)
+    assert proxy.get_json("/speak?text=Hello.")[0] == 401
+    request = Request(f"{proxy.url}/speak?text=Hello.&speaker=solo", headers={"Authorization": "Bearer sesame"})
+    with urlopen(request, timeout=WAIT_S) as response:
+        assert response.status == 200
+
+
+def assert_sound_comes_before_its_end(proxy: RunningServer, server: RunningServer) -> None:
+    """The proxy gives out sound of a stream that the server still computes."""
+    client = HTTPConnection("127.0.0.1", proxy.port, timeout=2 * WAIT_S)
+    client.request("GET", f"/speak?text={LONG_TEXT}&speaker=solo&stream=true&length_scale=4")
+    response = client.getresponse()
+    assert response.read(4) == b"RIFF"
+    assert server.get_json("/health")[1]["waiting"] == 1
+    client.close()
+
+
 def test_nginx_refuses_a_body_that_no_text_needs(nginx: Callable[[int], RunningServer]) -> None:
     proxy = nginx(free_port())
     request = Request(f"{proxy.url}/speak", data=b"x" * 70_000)
@@ -478,6 +515,19 @@ def replicas(pid: int) -> set[int]:
     except OSError:  # It has ended.
         return set()
     return found.union(*(replicas(int(child)) for child in children))
+
+
+@needs_ray
+def test_replicas_stream_while_they_compute(ray_serve: RunningServer) -> None:
+    client = HTTPConnection("127.0.0.1", ray_serve.port, timeout=2 * WAIT_S)
+    client.request("GET", f"/speak?text={LONG_TEXT}&speaker=solo&stream=true&length_scale=4")
+    response = client.getresponse()
+    assert response.read(4) == b"RIFF"
+    # One of the replicas is under way with it, and stops when its listener leaves.
+    health = [ray_serve.get_json("/health")[1]["waiting"] for _ in range(20)]
+    assert 1 in health
+    client.close()
+    wait_until(lambda: all(not ray_serve.get_json("/health")[1]["waiting"] for _ in range(20)), ray_serve)
 
 
 @needs_ray

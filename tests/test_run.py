@@ -70,6 +70,15 @@ def test_the_first_start_installs_and_the_second_does_not(clone: Path) -> None:
     assert done.returncode == 0
 
 
+def test_install_installs_and_starts_nothing(clone: Path) -> None:
+    environment = os.environ | {"FAILING": "nothing at all"}
+    done = subprocess.run([clone / "run.sh", "install"], env=environment, timeout=30, check=True)
+    assert done.returncode == 0
+    calls = (clone / "calls").read_text().splitlines()
+    assert len([call for call in calls if " install " in call]) == 2
+    assert not any("uvicorn" in call for call in calls)
+
+
 def test_changed_requirements_are_installed(clone: Path) -> None:
     start(clone)
     with (clone / "requirements.txt").open("a") as file:
