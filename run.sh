@@ -120,7 +120,7 @@ if [ "${1:-}" = test ]; then
     shift
     install installed "${requirements[@]}"
     install installed-test "${requirements[@]}" requirements-espeak.txt requirements-gunicorn.txt \
-        requirements-test.txt
+        requirements-test.txt bench/requirements.txt
     run_checks "$@"
     exit
 fi

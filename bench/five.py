@@ -1,0 +1,137 @@
+"""Five different full-size models, and zh, ja and en: python -m bench.five [--limit-mb 2048 --minutes 10].
+
+How long the start takes until it is ready, the most resident memory that the server ever has while clients ask all
+models for all three languages, and what the clients are answered. With --limit-mb the server lives in a control group
+of that much memory, without swap, and the kernel's kills are counted; that takes root and control groups of version
+1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from bench.full_size import WORDS, sentence, write_settings
+from bench.load import CHARACTERS, Parameters, ask_for, sample_rate_hz
+from bench.report import arguments, install_extras, say, spread, table, write
+from bench.serving import serve
+
+GROUPS = Path("/sys/fs/cgroup/memory")
+CJK_SHARE = 4
+"""A Chinese or Japanese character sounds as long as this many English ones."""
+
+
+@contextmanager
+def control_group(limit_mb: int) -> Iterator[Path]:
+    """Make a control group of so many MiB without swap, which goes when it is empty."""
+    group = GROUPS / f"vits-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise SystemExit(
+            f"{group} cannot be made: {error.strerror}; it takes root and control groups of version 1"
+        ) from None
+    try:
+        for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+            if (
+                group / name
+            ).exists():  # The second counts swap too; a kernel without swap accounting has no such file.
+                (group / name).write_text(str(limit_mb * 2**20))
+        yield group
+    finally:
+        group.rmdir()
+
+
+def group_report(group: Path) -> dict[str, int]:
+    """Return what the kernel counted in a group."""
+    kills = [line.split()[1] for line in (group / "memory.oom_control").read_text().splitlines() if "oom_kill " in line]
+    return {
+        "oom_kills": int(kills[0]),
+        "peak_mb": round(int((group / "memory.max_usage_in_bytes").read_text()) / 1e6),
+        "times_at_limit": int((group / "memory.failcnt").read_text()),
+    }
+
+
+def every_language(models: int) -> Callable[[], Parameters]:
+    """Return a source of requests to all models in turn, in all languages."""
+    source, number = random.Random(0), 0
+
+    def request() -> Parameters:
+        nonlocal number
+        number += 1
+        lang = list(WORDS)[number % len(WORDS)]
+        characters = source.randint(*CHARACTERS) // (1 if lang == "en" else CJK_SHARE)
+        return {
+            "text": sentence(characters, source, lang),
+            "lang": lang,
+            "speaker": f"full{number % models}",
+            "seed": source.randrange(2**32),
+        }
+
+    return request
+
+
+def measure(settings: Path, models: int, clients: int, seconds: float, group: Path | None) -> dict[str, Any]:
+    """Return memory, answers and, in a group, what the kernel counted."""
+    with serve(settings, group=group) as server:
+        ready_mb = server.resident_mb
+        requests, rate = every_language(models), sample_rate_hz(server)
+        try:
+            answers, _ = asyncio.run(ask_for(server, clients, seconds, requests, rate))
+        except SystemExit as error:
+            raise SystemExit(
+                f"{error}" if group is None else f"{error}; the kernel counted {group_report(group)}"
+            ) from None
+        statuses = Counter(str(answer.status) for answer in answers)
+        result = {
+            "ready_s": server.ready_s,
+            "ready_mb": ready_mb,
+            "peak_mb": server.peak_mb,
+            "statuses": statuses,
+            "first_s": spread((answer.first_s for answer in answers if answer.status == 200), 0.5),
+        }
+        return result | ({"group": group_report(group)} if group is not None else {})
+
+
+def main() -> None:
+    """Print the table."""
+    parser = arguments(__doc__)
+    parser.add_argument("--models", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--starts", type=int, default=3, help="how many times it is started; the median counts")
+    parser.add_argument("--limit-mb", type=int, help="MiB of memory, without swap; default: no limit")
+    options = parser.parse_args()
+    install_extras()
+    with tempfile.TemporaryDirectory() as folder:
+        say(f"Writing {options.models} models")
+        settings = write_settings(Path(folder), options.threads, options.models, voice=options.voice)
+        starts_s = []
+        for _ in range(options.starts - 1):
+            with serve(settings) as server:
+                starts_s.append(server.ready_s)
+        with nullcontext() if options.limit_mb is None else control_group(options.limit_mb) as group:
+            result = measure(settings, options.models, options.clients, options.minutes * 60, group)
+    result["starts_s"] = [*starts_s, result["ready_s"]]
+    rows = [
+        ("start to ready, s, median", spread(result["starts_s"], 0.5)),
+        ("RSS when ready, MB", result["ready_mb"]),
+        ("peak RSS, MB", result["peak_mb"]),
+        ("peak RSS, GiB", result["peak_mb"] * 1e6 / 2**30),
+        ("answers", ", ".join(f"{count} x {status}" for status, count in result["statuses"].items())),
+        ("first sound, s, median", result["first_s"]),
+        *((f"control group of {options.limit_mb} MiB: {key}", n) for key, n in result.get("group", {}).items()),
+    ]
+    print(table((f"{options.models} models, {options.clients} clients", ""), rows))
+    write("five" if options.limit_mb is None else "five-limited", result, options.out)
+
+
+if __name__ == "__main__":
+    main()
