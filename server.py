@@ -94,7 +94,9 @@ SAFE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Of every answer; speech alone may be embedded by the pages of others, as an audio tag does."""
+"""Of every answer that does not say otherwise."""
+EMBEDDABLE = {"Cross-Origin-Resource-Policy": "cross-origin"}
+"""Of speech: the pages of others may play it by an audio tag, without reading it."""
 EXPOSED_HEADERS = (
     "Accept-Ranges",
     "Content-Length",
@@ -164,6 +166,8 @@ FORMATS: Mapping[str, Format] = {
 WAV_HEADER_BYTES = 44
 UNKNOWN_SIZE = 0xFFFFFFFF
 """What a WAV header says while the file is still being made."""
+MP3_QUALITY = {"bitrate_mode": "CONSTANT", "compression_level": 0.6}
+"""64 kbit/s up to 24 kHz, 160 above. A constant rate tells a player the time in a stream, which has no table of it."""
 OGG_PAGE_MS = 200.0
 """How much sound an Ogg page holds: libsndfile's own second would keep a first window back until the next is there."""
 OGG_SERIAL = b"vits"
@@ -634,7 +638,10 @@ class Encoder:
             self.resampler = soxr.ResampleStream(sample_rate_hz, self.sample_rate_hz, 1, dtype="float32")
         if container := FORMATS[name].container:
             form, subtype = container
-            self.file = soundfile.SoundFile(self.tape, "w", self.sample_rate_hz, 1, subtype=subtype, format=form)
+            quality = MP3_QUALITY if name == "mp3" else {}
+            self.file = soundfile.SoundFile(
+                self.tape, "w", self.sample_rate_hz, 1, subtype=subtype, format=form, **quality
+            )
             if name == "opus":
                 latency_ms = soundfile._ffi.new("double *", OGG_PAGE_MS)
                 soundfile._snd.sf_command(self.file._file, SET_OGG_PAGE_LATENCY_MS, latency_ms, 8)
@@ -649,9 +656,9 @@ class Encoder:
             encoded = header + sound.astype("<i2").tobytes()
         else:
             self.file.write(sound)
-            encoded = self.tape.take()
+            encoded = self.written()
         self.n_bytes += len(encoded)
-        return with_serial(encoded) if self.name == "opus" else encoded
+        return encoded
 
     def finish(self) -> tuple[bytes, list[tuple[int, bytes]]]:
         """The last bytes, and what the finished file has in place of earlier ones: where, and which."""
@@ -660,8 +667,12 @@ class Encoder:
             header = wav_header(self.sample_rate_hz, self.n_bytes - WAV_HEADER_BYTES)
             return rest, [(0, header)] if self.name == "wav" else []
         self.file.close()
-        end = self.tape.take()
-        return rest + (with_serial(end) if self.name == "opus" else end), self.tape.patches
+        return rest + self.written(), self.tape.patches
+
+    def written(self) -> bytes:
+        """What libsndfile has made since the last time."""
+        fresh = self.tape.take()
+        return with_serial(fresh) if self.name == "opus" else fresh
 
 
 def with_serial(pages: bytes) -> bytes:
@@ -745,10 +756,10 @@ class Recording:
 
     def finish(self, patches: Iterable[tuple[int, bytes]], duration_s: float) -> None:
         """Give it what only a whole recording has: its size in its head, and its headers."""
-        body = bytearray(self.body)
+        assert isinstance(self.body, bytearray)
         for start, patch in patches:
-            body[start : start + len(patch)] = patch
-        self.body = bytes(body)
+            self.body[start : start + len(patch)] = patch
+        self.body = bytes(self.body)
         self.headers |= {
             "X-Duration": f"{duration_s:.3f}",
             "ETag": self.speech.etag,
@@ -1036,7 +1047,7 @@ class Playback(StreamingResponse):
     def __init__(self, recordings: Recordings, recording: Recording, x_cache: str, part: slice | None) -> None:
         """All of it, or the bytes in `part`; what is not finished goes out as it comes."""
         start, end, _ = part.indices(len(recording.body)) if part else (0, None, 1)
-        headers = recording.headers | {"X-Cache": x_cache, "Cross-Origin-Resource-Policy": "cross-origin"}
+        headers = recording.headers | EMBEDDABLE | {"X-Cache": x_cache}
         if recording.finished:
             size = len(recording.body)
             end = size if end is None else end
@@ -1150,7 +1161,7 @@ async def spoken(request: Request[State], speech: SpeakRequest) -> Response:
     state, recordings = request.state, request.state["recordings"]
     if request.method != "POST" and is_known(request, speech):
         headers = {"ETag": speech.etag, "Cache-Control": f"private, max-age={MAX_AGE_S}", "Vary": "Accept"}
-        return Response(status_code=304, headers=headers)
+        return Response(status_code=304, headers=headers | EMBEDDABLE)
     recording, x_cache = recordings.find(speech.key)
     if request.method == "HEAD" and x_cache != "hit":
         return await unless_gone(request.receive, headers_alone(state, speech))
@@ -1172,7 +1183,8 @@ async def headers_alone(state: State, speech: SpeakRequest) -> Response:
     with state["turns"].admit():
         prepared = await prepare(state["turns"], speech)
     recording = Recording(speech)
-    response = Response(headers=recording.headers | dropped_headers(prepared), media_type=media_type_of(speech))
+    headers = recording.headers | dropped_headers(prepared) | EMBEDDABLE | {"X-Cache": "miss"}
+    response = Response(headers=headers, media_type=media_type_of(speech))
     del response.headers["content-length"]
     return response
 

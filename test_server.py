@@ -1,10 +1,13 @@
 """server.py from its settings to its routes: with small real voices, and with a slow fake one where turns matter."""
 
 import asyncio
+import base64
+import hashlib
 import io
 import json
 import logging
 import os
+import re
 import struct
 import threading
 import time
@@ -96,6 +99,8 @@ class SlowVoice:
             time.sleep(WINDOW_S)
             with self.counters.lock:
                 self.counters.running -= 1
+            if text.startswith(("burst", "snap")) and self.counters.windows.count(text) == 4:
+                raise RunawayLength("too long after all") if text.startswith("burst") else RuntimeError(text)
             yield rng.uniform(-1, 1, 160).astype(numpy.float32)
 
 
@@ -160,33 +165,67 @@ async def running(app: Starlette) -> AsyncIterator[server.State]:
         yield state
 
 
-async def get(app: Starlette, state: server.State, text: str, leaving: asyncio.Event | None = None) -> int | None:
-    """The status of GET /speak by a client that leaves when told to; None where it left."""
-    status = None
-    unread = [b""]
+class Client:
+    """A client of the app itself, which may read slowly and leave; what it has got so far can be looked at."""
 
-    async def receive() -> Message:
-        if unread:
-            unread.clear()
+    def __init__(self, app: Starlette, state: server.State, query: str, version: str = "1.1", **headers: str) -> None:
+        self.app = app
+        self.scope = {
+            "type": "http",
+            "http_version": version,
+            "method": "GET",
+            "path": "/speak",
+            "query_string": query.encode(),
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+            "state": dict(state),
+        }
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.pieces: list[bytes] = []
+        self.complete = False
+        self.unread = True
+        self.leaves = asyncio.Event()
+        self.reads = asyncio.Event()
+        self.reads.set()
+
+    @property
+    def content(self) -> bytes:
+        """All that it has read."""
+        return b"".join(self.pieces)
+
+    async def run(self) -> "Client":
+        await self.app(self.scope, self.receive, self.send)
+        return self
+
+    async def receive(self) -> Message:
+        if self.unread:
+            self.unread = False
             return {"type": "http.request", "body": b"", "more_body": False}
-        await (leaving or asyncio.Event()).wait()
+        await self.leaves.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: Message) -> None:
-        nonlocal status
+    async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            status = message["status"]
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            await self.reads.wait()
+            self.pieces.append(message["body"])
+            self.complete = not message.get("more_body", False)
 
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/speak",
-        "http_version": "1.1",
-        "headers": [],
-        "state": dict(state),
-    }
-    await app(scope | {"query_string": f"text={text}".encode()}, receive, send)
-    return status
+
+async def get(app: Starlette, state: server.State, text: str, leaving: asyncio.Event | None = None) -> int | None:
+    """The status of GET /speak by a client that leaves when told to; None where it left."""
+    client = Client(app, state, f"text={text}")
+    client.leaves = leaving or client.leaves
+    return (await client.run()).status
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return when it is so."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 def recording(content: bytes) -> tuple[Any, int]:
@@ -240,6 +279,18 @@ SETTINGS_THAT_CANNOT_BE = {
     "threads is a bool": (
         model_table("a", "multi_speaker_sdp") + "[server]\nthreads = true",
         "threads = True: expected a whole number",
+    ),
+    "an origin with a path": (
+        model_table("a", "multi_speaker_sdp") + '[server]\ncors_origins = ["https://example.org/"]',
+        "cors_origins = ['https://example.org/']: expected a list of origins",
+    ),
+    "an origin without a list": (
+        model_table("a", "multi_speaker_sdp") + '[server]\ncors_origins = "*"',
+        "cors_origins = '*': expected a list of origins",
+    ),
+    "less than no cache": (
+        model_table("a", "multi_speaker_sdp") + "[server]\ncache_mb = -1",
+        "cache_mb = -1: expected a whole number from 0",
     ),
     "precision": (
         model_table("a", "multi_speaker_sdp") + '[server]\nprecision = "int8"',
@@ -300,6 +351,9 @@ def test_speakers_lists_everybody_who_is_loaded(client: TestClient) -> None:
     row = answer["speakers"][1]
     assert (row["model"], row["speaker"], row["sample_rate_hz"]) == ("trio", "bob", 22050)
     assert "en" in row["languages"]
+    assert (row["noise_scale"], row["noise_scale_w"], row["length_scale"]) == (0.667, 0.8, 1.0)
+    assert answer["ranges"]["speed"] == [0.25, 4.0]
+    assert answer["formats"] == ["wav", "mp3", "opus", "flac", "pcm"]
 
 
 def test_every_listed_id_speaks(client: TestClient) -> None:
@@ -370,6 +424,10 @@ REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
     "speed zero": ({"text": "Hi", "speed": "0"}, 400, "bad_number"),
     "speed and length": ({"text": "Hi", "speed": "1", "length_scale": "1"}, 400, "bad_request"),
     "seed with a fraction": ({"text": "Hi", "seed": "1.5"}, 400, "bad_number"),
+    "format": ({"text": "Hi", "format": "aac"}, 400, "bad_request"),
+    "format in capitals": ({"text": "Hi", "format": "MP3"}, 400, "bad_request"),
+    "switch": ({"text": "Hi", "stream": "yes"}, 400, "bad_request"),
+    "empty switch": ({"text": "Hi", "stream": ""}, 400, "bad_request"),
     "negative seed": ({"text": "Hi", "seed": "-1"}, 400, "bad_number"),
     "huge seed": ({"text": "Hi", "seed": "4294967296"}, 400, "bad_number"),
 }
@@ -404,6 +462,9 @@ BODIES: dict[str, tuple[bytes, str, int]] = {
     "a bool for a number": (b'{"text": "a", "noise_scale": true}', "application/json", 400),
     "null": (b'{"text": "a", "noise_scale": null}', "application/json", 400),
     "a fraction for a seed": (b'{"text": "a", "seed": 1.0}', "application/json", 400),
+    "a number for a switch": (b'{"text": "a", "stream": 1}', "application/json", 400),
+    "null for a switch": (b'{"text": "a", "stream": null}', "application/json", 400),
+    "a key": (b'{"text": "a", "key": "a"}', "application/json", 400),
     "a number for text": (b'{"text": 1}', "application/json", 400),
     "half a character": (b'{"text": "\\ud800"}', "application/json", 400),
     "no UTF-8": (b'{"text": "\xff"}', "application/json", 400),
@@ -582,6 +643,404 @@ def test_dropped_characters_are_counted_and_named(slow_client: TestClient) -> No
     assert "x-dropped" not in slow_client.get("/speak", params={"text": "one"}).headers
 
 
+# What is kept
+
+
+def test_a_recording_is_kept_under_its_url(slow_client: TestClient, counters: Counters) -> None:
+    first = slow_client.get("/speak", params={"text": "a ☃"})
+    again = slow_client.get("/speak", params={"text": "a ☃"})
+    assert [first.headers["x-cache"], again.headers["x-cache"]] == ["miss", "hit"]
+    assert again.content == first.content
+    assert len(counters.texts_in_order) == SENTENCE_WINDOWS
+    for name in ("etag", "x-seed", "x-dropped", "x-dropped-count", "x-duration", "x-sample-rate", "content-length"):
+        assert again.headers[name] == first.headers[name]
+    assert first.headers["accept-ranges"] == "bytes"
+    assert first.headers["cache-control"] == "private, max-age=3600"
+    assert first.headers["vary"] == "Accept"
+    assert float(first.headers["x-duration"]) == SENTENCE_WINDOWS * 160 / 16000
+    cache = slow_client.get("/health").json()["cache"]
+    assert cache == {"recordings": 1, "bytes": len(first.content) + server.ENTRY_BYTES}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"noise_scale": 0.1},
+        {"noise_scale_w": 0.1},
+        {"length_scale": 2},
+        {"speaker": "trio/carol"},
+        {"lang": "en"},
+        {"format": "flac"},
+        {"text": "Hello"},
+    ],
+)
+def test_each_recording_has_an_etag_of_its_own(client: TestClient, change: dict[str, Any]) -> None:
+    first = client.get("/speak", params={"text": "Hello."})
+    other = client.get("/speak", params={"text": "Hello."} | change)
+    assert other.headers["etag"] != first.headers["etag"]
+    assert other.content != first.content
+
+
+def test_another_checkpoint_makes_other_etags(tmp_path: Path) -> None:
+    voice = SlowVoice(Counters(), speakers={})
+    for name in ("G.pth", "config.json"):
+        (tmp_path / name).write_text(name)
+    settings = server.ModelSettings("a", tmp_path / "G.pth", tmp_path / "config.json")
+    first = server.identity(settings, voice)  # type: ignore[arg-type]
+    assert server.identity(settings, voice) == first  # type: ignore[arg-type]
+    for name in ("G.pth", "config.json"):
+        (tmp_path / name).write_text(name.upper())
+        assert server.identity(settings, voice) != first  # type: ignore[arg-type]
+        (tmp_path / name).write_text(name)
+
+
+@pytest.mark.parametrize("name", ["wav", "mp3", "opus", "flac", "pcm"])
+def test_without_a_cache_a_recording_is_made_again_to_the_last_byte(
+    name: str, write_settings: Callable[[str], Path]
+) -> None:
+    path = write_settings("[server]\nthreads = 1\ncache_mb = 0\n" + model_table("trio", "multi_speaker_sdp"))
+    with TestClient(server.create_app(server.read_settings(path))) as client:
+        when_ready(client)
+        parameters = {"text": "Hello.", "format": name}
+        first, again = (client.get("/speak", params=parameters) for _ in range(2))
+        part = client.get("/speak", params=parameters, headers={"Range": "bytes=100-199"})
+        assert [response.headers["x-cache"] for response in (first, again, part)] == ["miss"] * 3
+        assert client.get("/health").json()["cache"] == {"recordings": 0, "bytes": 0}
+    assert again.content == first.content
+    assert (part.status_code, part.content) == (206, first.content[100:200])
+
+
+def test_the_latest_used_are_kept(slow_app: Starlette) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+
+            async def x_cache(text: str) -> str:
+                return (await Client(slow_app, state, f"text={text}").run()).headers["x-cache"]
+
+            one = server.WAV_HEADER_BYTES + 2 * 160 * SENTENCE_WINDOWS + server.ENTRY_BYTES
+            state["recordings"].limit_bytes = limit = 5 * one // 2
+            assert [await x_cache(text) for text in "abaca"] == ["miss", "miss", "hit", "miss", "hit"]
+            assert state["recordings"].bytes == 2 * one
+            assert await x_cache("b") == "miss"
+            assert await x_cache("b|b") == "miss"  # larger than a half, it takes the place of both
+            assert [await x_cache(text) for text in ("b|b", "a")] == ["hit", "miss"]
+            assert await x_cache("|".join("bbb")) == "miss"  # larger than all of it, it is not kept
+            assert state["recordings"].bytes <= limit
+            assert await x_cache("|".join("bbb")) == "miss"
+
+    asyncio.run(scenario())
+
+
+KNOWN = {
+    "the tag": ("{etag}", 304),
+    "a weak one": ("W/{etag}", 304),
+    "one of several": ('"a", {etag}', 304),
+    "any": ("*", 304),
+    "another": ('"another"', 200),
+    "no tag": ("another", 200),
+}
+
+
+@pytest.mark.parametrize(("tags", "status"), KNOWN.values(), ids=list(KNOWN))
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_the_client_has_is_not_sent_again(client: TestClient, method: str, tags: str, status: int) -> None:
+    first = client.get("/speak", params={"text": "Hello."})
+    headers = {"If-None-Match": tags.format(etag=first.headers["etag"])}
+    response = client.request(method, "/speak", params={"text": "Hello."}, headers=headers)
+    assert response.status_code == status
+    for name in ("etag", "cache-control", "vary", "cross-origin-resource-policy"):
+        assert response.headers[name] == first.headers[name]
+    if status == 304:
+        assert response.content == b""
+        assert "content-type" not in response.headers
+
+
+def test_a_304_needs_no_synthesis(slow_client: TestClient, counters: Counters) -> None:
+    etag = slow_client.get("/speak", params={"text": "a"}).headers["etag"]
+    counters.windows.clear()
+    response = slow_client.get("/speak", params={"text": "a", "stream": "true"}, headers={"If-None-Match": etag})
+    assert response.status_code == 304
+    assert counters.windows == []
+
+
+RANGES: dict[str, tuple[str, slice]] = {
+    "Safari's first": ("bytes=0-1", slice(0, 2)),
+    "Chromium's first": ("bytes=0-", slice(0, None)),
+    "middle": ("bytes=100-199", slice(100, 200)),
+    "one byte": ("bytes=7-7", slice(7, 8)),
+    "open end": ("bytes=500-", slice(500, None)),
+    "past the end": ("bytes=500-999999999999", slice(500, None)),
+    "the last": ("bytes=-10", slice(-10, None)),
+    "more than all": ("bytes=-99999999999", slice(0, None)),
+}
+
+
+@pytest.mark.parametrize(("wanted", "part"), RANGES.values(), ids=list(RANGES))
+def test_a_range_is_a_part_of_the_recording(client: TestClient, wanted: str, part: slice) -> None:
+    whole = client.get("/speak", params={"text": "Hello."}).content
+    response = client.get("/speak", params={"text": "Hello."}, headers={"Range": wanted})
+    assert response.status_code == 206
+    assert response.content == whole[part]
+    start, stop, _ = part.indices(len(whole))
+    assert response.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(whole)}"
+    assert int(response.headers["content-length"]) == stop - start
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["bytes=0-1,5-6", "bytes=5-4", "bytes=-", "bytes=a-b", "seconds=0-1", "bytes", f"bytes={'9' * 5000}-"],
+)
+def test_a_range_that_is_none_is_answered_whole(client: TestClient, wanted: str) -> None:
+    whole = client.get("/speak", params={"text": "Hello."})
+    response = client.get("/speak", params={"text": "Hello."}, headers={"Range": wanted})
+    assert (response.status_code, response.content) == (200, whole.content)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=999999999-", "bytes=999999999-1000000000", "bytes=-0"])
+def test_a_range_beyond_the_end_is_refused(client: TestClient, wanted: str) -> None:
+    size = len(client.get("/speak", params={"text": "Hello."}).content)
+    response = client.get("/speak", params={"text": "Hello."}, headers={"Range": wanted})
+    assert response.status_code == 416
+    assert response.headers["content-range"] == f"bytes */{size}"
+    assert response.json()["error"]["code"] == "unsatisfiable_range"
+
+
+def test_a_range_is_of_the_recording_that_the_client_knows(client: TestClient) -> None:
+    whole = client.get("/speak", params={"text": "Hello."})
+    for known, status in ((whole.headers["etag"], 206), ('"another"', 200), ("Mon, 23 Nov 2026 12:00:00 GMT", 200)):
+        headers = {"Range": "bytes=0-1", "If-Range": known}
+        assert client.get("/speak", params={"text": "Hello."}, headers=headers).status_code == status
+
+
+def test_a_post_has_no_ranges_and_no_conditions(client: TestClient) -> None:
+    etag = client.get("/speak", params={"text": "Hello."}).headers["etag"]
+    headers = {"Range": "bytes=0-1", "If-None-Match": etag}
+    assert client.post("/speak", json={"text": "Hello."}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_safaris_first_two_bytes_cost_one_synthesis(slow_client: TestClient, counters: Counters, stream: str) -> None:
+    parameters = {"text": "a", "stream": stream}
+    first = slow_client.get("/speak", params=parameters, headers={"Range": "bytes=0-1"})
+    assert (first.status_code, first.content, first.headers["x-cache"]) == (206, b"RI", "miss")
+    rest = slow_client.get("/speak", params=parameters, headers={"Range": "bytes=0-"})
+    assert (rest.status_code, rest.headers["x-cache"]) == (206, "hit")
+    assert len(counters.texts_in_order) == SENTENCE_WINDOWS
+
+
+def test_chromiums_first_range_does_not_hold_a_stream_back(slow_client: TestClient) -> None:
+    response = slow_client.get("/speak", params={"text": "a", "stream": "true"}, headers={"Range": "bytes=0-"})
+    assert (response.status_code, response.headers["accept-ranges"]) == (200, "none")
+
+
+def test_head_knows_the_length_of_what_is_kept(slow_client: TestClient, counters: Counters) -> None:
+    whole = slow_client.get("/speak", params={"text": "a"})
+    counters.windows.clear()
+    head = slow_client.head("/speak", params={"text": "a"})
+    assert {**head.headers, "x-cache": "miss"} == dict(whole.headers)
+    assert head.content == b""
+    assert counters.windows == []
+
+
+# Streams
+
+
+def test_a_stream_begins_with_its_first_window(slow_app: Starlette, counters: Counters) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            client = Client(slow_app, state, "text=a&stream=true")
+            task = asyncio.create_task(client.run())
+            await until(lambda: client.pieces)
+            assert counters.windows.count("a") < SENTENCE_WINDOWS
+            assert "content-length" not in client.headers
+            assert client.content.startswith(server.wav_header(16000))
+            await task
+            assert client.complete
+            assert len(client.content) == server.WAV_HEADER_BYTES + SENTENCE_WINDOWS * 320
+
+    asyncio.run(scenario())
+
+
+def test_http_1_0_cannot_tell_a_cut_from_an_end_and_gets_no_stream(slow_app: Starlette) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            client = await Client(slow_app, state, "text=a&stream=true", version="1.0").run()
+            assert int(client.headers["content-length"]) == len(client.content)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("text", "kind"), [("burst", "RunawayLength"), ("snap", "RuntimeError")])
+def test_an_error_halfway_cuts_the_stream_and_is_not_kept(
+    slow_app: Starlette, counters: Counters, caplog: pytest.LogCaptureFixture, text: str, kind: str
+) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            client = await Client(slow_app, state, f"text={text}&stream=true").run()
+            assert (client.status, client.complete) == (200, False)
+            assert client.content
+            assert state["turns"].waiting == 0
+            assert not state["recordings"].kept
+            assert not state["recordings"].under_way
+            counters.windows.clear()
+            whole = await Client(slow_app, state, f"text={text}").run()
+            assert (whole.status, whole.complete) == (422 if text == "burst" else 500, True)
+
+    asyncio.run(scenario())
+    lines = [record.getMessage() for record in caplog.records if kind in record.getMessage()]
+    assert lines
+    assert not any(text in line for line in lines)
+
+
+@pytest.mark.parametrize(("text", "status"), [("☃", 400), ("runaway", 422), ("missing", 501), ("crash", 500)])
+def test_an_error_before_the_first_byte_of_a_stream_is_json(slow_client: TestClient, text: str, status: int) -> None:
+    response = slow_client.get("/speak", params={"text": text, "stream": "true", "format": "mp3"})
+    assert response.status_code == status
+    assert response.json()["error"]["message"]
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_a_recording_has_a_longest_length(write_settings: Callable[[str], Path]) -> None:
+    path = write_settings("[server]\nthreads = 1\nmax_audio_s = 1\n" + model_table("trio", "multi_speaker_sdp"))
+    with TestClient(server.create_app(server.read_settings(path))) as client:
+        when_ready(client)
+        response = client.get("/speak", params={"text": "Hello. " * 40, "length_scale": 4})
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "audio_too_long")
+
+
+# Who is let in, and what browsers are told
+
+
+@pytest.fixture(scope="module")
+def locked_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a server that wants a key, and lets one origin's scripts in."""
+    path = tmp_path_factory.mktemp("locked") / "models.toml"
+    lines = '[server]\nthreads = 1\ncors_origins = ["https://example.org"]\n'
+    path.write_text(lines + model_table("trio", "multi_speaker_sdp"))
+    app = server.create_app(server.read_settings(path), api_key="schlüssel")
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield when_ready(client)
+
+
+SHOWN: dict[str, tuple[str, dict[bytes, bytes], int]] = {
+    "nothing": ("", {}, 401),
+    "the key in the query": ("&key=schl%C3%BCssel", {}, 200),
+    "another in the query": ("&key=schlussel", {}, 401),
+    "an empty one": ("&key=", {}, 401),
+    "the key": ("", {b"Authorization": "Bearer schlüssel".encode()}, 200),
+    "the scheme in small letters": ("", {b"Authorization": "bearer schlüssel".encode()}, 200),
+    "another": ("", {b"Authorization": b"Bearer a"}, 401),
+    "another and the key in the query": ("&key=schl%C3%BCssel", {b"Authorization": b"Bearer a"}, 401),
+    "no scheme": ("", {b"Authorization": "schlüssel".encode()}, 401),
+    "another scheme": ("", {b"Authorization": b"Basic c2NobA=="}, 401),
+    "bytes that are no text": ("&key=%ff", {b"Authorization": b"Bearer \xff\xfe"}, 401),
+}
+
+
+@pytest.mark.parametrize(("query", "headers", "status"), SHOWN.values(), ids=list(SHOWN))
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_speech_wants_the_key(
+    locked_client: TestClient, method: str, query: str, headers: dict[bytes, bytes], status: int
+) -> None:
+    if method == "POST":
+        response = locked_client.post("/speak?" + query[1:], json={"text": "Hello."}, headers=headers)
+    else:
+        response = locked_client.request(method, "/speak?text=Hello." + query, headers=headers)
+    assert response.status_code == status
+    if status == 401:
+        assert response.headers["www-authenticate"] == "Bearer"
+        if method != "HEAD":
+            assert response.json()["error"]["code"] == "unauthorized"
+
+
+def test_the_key_is_asked_for_before_anything_else(locked_client: TestClient) -> None:
+    assert locked_client.get("/speak").status_code == 401
+    assert locked_client.get("/speak?text=%ff&text=a").status_code == 401
+    assert locked_client.post("/speak", content=b"x" * 1_000_000).status_code == 401
+
+
+def test_what_is_no_speech_is_open(locked_client: TestClient) -> None:
+    for path in ("/", "/speakers", "/health"):
+        assert locked_client.get(path).status_code == 200
+
+
+def test_the_key_is_no_part_of_a_recordings_name(locked_client: TestClient, client: TestClient) -> None:
+    locked = locked_client.get("/speak", params={"text": "Hello.", "key": "schlüssel"})
+    free = client.get("/speak", params={"text": "Hello.", "key": "anything"})
+    assert locked.headers["etag"] == free.headers["etag"]
+
+
+def test_scripts_of_an_origin_are_let_in(locked_client: TestClient) -> None:
+    origin = {"Origin": "https://example.org"}
+    for response in (
+        locked_client.get("/speak", params={"text": "Hello.", "key": "schlüssel"}, headers=origin),
+        locked_client.get("/speak", params={"text": "Hello."}, headers=origin),
+    ):
+        assert response.headers["access-control-allow-origin"] == "https://example.org"
+        assert "Origin" in response.headers["vary"]
+        exposed = response.headers["access-control-expose-headers"]
+        assert {"X-Seed", "X-Cache", "ETag", "Content-Length", "Content-Range"} <= {*exposed.split(", ")}
+    ask = origin | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    assert locked_client.options("/speak", headers=ask).status_code == 200
+    refused = locked_client.options("/speak", headers=ask | {"Origin": "https://example.com"})
+    assert refused.status_code == 400
+    assert "access-control-allow-origin" not in refused.headers
+
+
+def test_scripts_of_other_origins_are_kept_out_by_default(client: TestClient) -> None:
+    response = client.get("/speak", params={"text": "Hello."}, headers={"Origin": "https://example.org"})
+    assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/speak?text=Hello.", "/speak", "/speakers", "/health", "/nothing"])
+def test_every_answer_has_safe_headers(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    speech = path == "/speak?text=Hello."
+    assert headers["cross-origin-resource-policy"] == ("cross-origin" if speech else "same-origin")
+
+
+ACCEPTED = {
+    "audio/mpeg": "audio/mpeg",
+    "audio/ogg; codecs=opus": "audio/ogg; codecs=opus",
+    "audio/flac, audio/mpeg;q=0.9": "audio/flac",
+    "audio/flac;q=0.1, audio/mpeg;q=0.9": "audio/mpeg",
+    "AUDIO/FLAC": "audio/flac",
+    "audio/mpeg;q=0": "audio/wav",
+    "audio/aac": "audio/wav",
+    "*/*": "audio/wav",
+    "audio/webm,audio/ogg,audio/wav,audio/*;q=0.9,*/*;q=0.5": "audio/wav",  # Firefox's
+    "": "audio/wav",
+    ";;,,q=": "audio/wav",
+}
+
+
+@pytest.mark.parametrize(("accept", "media_type"), ACCEPTED.items())
+def test_accept_chooses_the_format_where_nothing_else_does(client: TestClient, accept: str, media_type: str) -> None:
+    response = client.get("/speak", params={"text": "Hello."}, headers={"Accept": accept})
+    assert response.headers["content-type"] == media_type
+    named = client.get("/speak", params={"text": "Hello.", "format": "flac"}, headers={"Accept": accept})
+    assert named.headers["content-type"] == "audio/flac"
+
+
+def test_the_page_lets_nothing_else_in(client: TestClient) -> None:
+    response = client.get("/")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(rule.split(" ", 1) for rule in response.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert policy["connect-src"] == "'self'"
+    for tag, rule in (("script", "script-src"), ("style", "style-src")):
+        inline = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", response.text, re.DOTALL)
+        hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in inline]
+        assert policy[rule].split() == [f"'sha256-{digest}'" for digest in hashes]
+    known = client.get("/", headers={"If-None-Match": response.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
+    assert client.head("/").content == b""
+
+
 # Errors from below
 
 
@@ -734,6 +1193,140 @@ def test_more_requests_than_may_wait_are_told_to_come_back(slow_client: TestClie
         assert int(response.headers["retry-after"]) > 0
         assert response.json()["error"]["code"] == "busy"
     assert slow_client.get("/speak", params={"text": "a"}).status_code == 200
+
+
+def test_equal_requests_share_one_synthesis(slow_app: Starlette, counters: Counters) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            first = Client(slow_app, state, "text=a&stream=true")
+            tasks = [asyncio.create_task(first.run())]
+            await until(lambda: first.pieces)
+            others = [Client(slow_app, state, query) for query in ("text=a&stream=true", "text=a")]
+            tasks += [asyncio.create_task(client.run()) for client in others]
+            await until(lambda: others[0].pieces)
+            assert state["turns"].waiting == 1
+            await asyncio.gather(*tasks)
+            late, whole = others
+            assert [client.headers["x-cache"] for client in (first, *others)] == ["miss", "shared", "shared"]
+            assert late.content == first.content
+            assert whole.content == server.wav_header(16000, 3200) + first.content[server.WAV_HEADER_BYTES :]
+            assert counters.windows.count("a") == SENTENCE_WINDOWS
+
+    asyncio.run(scenario())
+
+
+def test_a_synthesis_goes_on_while_anybody_wants_it(slow_app: Starlette, counters: Counters) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            first = Client(slow_app, state, "text=a&stream=true")
+            task = asyncio.create_task(first.run())
+            await until(lambda: first.pieces)
+            other = asyncio.create_task(Client(slow_app, state, "text=a").run())
+            await until(lambda: [one.readers for one in state["recordings"].under_way.values()] == [2])
+            first.leaves.set()
+            await task
+            assert not first.complete
+            assert len((await other).content) == server.WAV_HEADER_BYTES + SENTENCE_WINDOWS * 320
+            assert counters.windows.count("a") == SENTENCE_WINDOWS
+
+    asyncio.run(scenario())
+
+
+def test_a_synthesis_ends_when_the_last_leaves(slow_app: Starlette, counters: Counters) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            clients = [Client(slow_app, state, query) for query in ("text=a&stream=true", "text=a")]
+            tasks = [asyncio.create_task(client.run()) for client in clients]
+            await until(lambda: clients[0].pieces)
+            for client in clients:
+                client.leaves.set()
+            await asyncio.gather(*tasks)
+            computed = counters.windows.count("a")
+            await until(lambda: state["turns"].waiting == 0)
+            assert counters.windows.count("a") <= computed + 1 < SENTENCE_WINDOWS
+            assert not state["recordings"].kept
+            counters.windows.clear()
+            again = await Client(slow_app, state, "text=a").run()
+            assert again.headers["x-cache"] == "miss"
+            assert counters.windows.count("a") == SENTENCE_WINDOWS
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_reader_holds_up_nobody_and_little_memory(slow_app: Starlette, counters: Counters) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            slow = Client(slow_app, state, "text=" + "|".join("a" * 30) + "&stream=true")
+            slow.reads.clear()
+            task = asyncio.create_task(slow.run())
+            await until(lambda: slow.status)
+            assert await get(slow_app, state, "b") == 200
+            await until(lambda: state["turns"].waiting == 0)
+            assert not slow.pieces
+            slow.reads.set()
+            await task
+            assert slow.complete
+            assert len(slow.content) == server.WAV_HEADER_BYTES + 2 * (30 * SENTENCE_WINDOWS * 160 + 29 * 1600)
+            assert max(map(len, slow.pieces)) == server.PIECE_BYTES
+
+    asyncio.run(scenario())
+
+
+def test_what_is_not_kept_has_a_place_until_it_is_read(slow_app: Starlette) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            state["recordings"].limit_bytes = 0
+            clients = [Client(slow_app, state, f"text={text}") for text in "abcd"]
+            for client in clients:
+                client.reads.clear()
+            tasks = [asyncio.create_task(client.run()) for client in clients]
+            await until(lambda: all(client.status for client in clients))
+            assert state["turns"].waiting == 4
+            assert await get(slow_app, state, "e") == 503
+            assert (await Client(slow_app, state, "text=a").run()).headers["x-cache"] == "shared"
+            for client in clients:
+                client.reads.set()
+            await asyncio.gather(*tasks)
+            await until(lambda: state["turns"].waiting == 0)
+            assert await get(slow_app, state, "e") == 200
+
+    asyncio.run(scenario())
+
+
+def test_what_is_being_read_makes_no_room(slow_app: Starlette) -> None:
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            slow = Client(slow_app, state, "text=a")
+            slow.reads.clear()
+            task = asyncio.create_task(slow.run())
+            await until(lambda: slow.status)
+            state["recordings"].limit_bytes = state["recordings"].bytes
+            assert await get(slow_app, state, "b") == 200
+            assert [kept.speech.text for kept in state["recordings"].kept.values()] == ["a"]
+            slow.reads.set()
+            await task
+            assert await get(slow_app, state, "c") == 200
+            assert [kept.speech.text for kept in state["recordings"].kept.values()] == ["c"]
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(
+    slow_app: Starlette, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "STALL_TIMEOUT_S", 0.1)
+
+    async def scenario() -> None:
+        async with running(slow_app) as state:
+            state["recordings"].limit_bytes = 0
+            slow = Client(slow_app, state, "text=a")
+            slow.reads.clear()
+            await slow.run()
+            assert (slow.status, slow.complete) == (200, False)
+            await until(lambda: state["turns"].waiting == 0)
+
+    asyncio.run(scenario())
+    assert "Cut an answer to /speak after its first bytes: TimeoutError" in caplog.text
 
 
 # Health

@@ -326,6 +326,9 @@ BROKEN_CONFIGS = [
     ("symbols", [], "symbols is [], expected a list of strings"),
     ("speakers", {"a": "0"}, 'speakers is {"a": "0"}, expected a list of names, or a table'),
     ("speakers", ["a", "b", "a"], 'speakers is ["a", "b", "a"], expected each name once'),
+    ("languages", {"dave": ["en"]}, 'languages.dave is ["en"], expected none: it is no speaker; speakers are alice'),
+    ("languages", {"alice": "en"}, 'languages.alice is "en", expected a list of strings'),
+    ("languages", {"alice": ["xx"]}, 'languages.alice is ["xx"], expected some of those that cjke_cleaners2 speaks'),
     ("languages", ["en", "xx"], 'languages is ["en", "xx"], expected some of those that cjke_cleaners2 speaks'),
 ]
 

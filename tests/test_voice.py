@@ -151,6 +151,24 @@ def test_languages_are_the_front_ends_unless_the_config_says_less(make: Maker) -
     assert make(languages=["en"]).languages == ("en",)
 
 
+def test_each_speaker_may_have_languages_of_its_own(make: Maker) -> None:
+    voice = make(languages={"left": ["ja"], "right": ["zh", "en"]})
+    assert voice.languages == ("ja", "zh", "en")
+    assert [voice.languages_of(speaker) for speaker in (0, 1)] == [("ja",), ("zh", "en")]
+    voice = make(languages={"right": ["zh"]})
+    assert [voice.languages_of(speaker) for speaker in (0, 1)] == [("zh",), ("zh",)]
+    assert make(languages=["en"]).languages_of(1) == ("en",)
+    assert make().languages_of(1) == ("zh", "ja", "ko", "en")
+
+
+def test_a_speakers_languages_decide_where_the_script_does_not(make: Maker) -> None:
+    voice = make(languages={"left": ["ja"], "right": ["zh"]})
+    left, right = (voice.prepare("東京", speaker=speaker).sentences for speaker in (0, 1))
+    assert left[0].ids == voice.prepare("東京", "ja").sentences[0].ids
+    assert right[0].ids == voice.prepare("東京", "zh").sentences[0].ids
+    assert left[0].ids != right[0].ids
+
+
 # Text
 
 
