@@ -361,12 +361,17 @@ def _stored(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint by name; they are read from the file only when they are used."""
     try:
         # Files of PyTorch before 1.6 are no zip archives and cannot be mapped into memory.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        zipped = zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        # PyTorch does not look at the archive's checksums: damaged weights would be spoken with.
+        damaged = _damaged(path) if zipped else None
     except OSError as error:
         raise BrokenCheckpoint(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # whatever a malformed file leads the unpickler to
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise BrokenCheckpoint(f"{path}: is not a whole PyTorch checkpoint: {reason}") from error
+    if damaged is not None:
+        raise BrokenCheckpoint(f"{path}: is damaged: {damaged} in it has another checksum than when it was written")
     tensors = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(tensors, dict) or not tensors:
         raise BrokenCheckpoint(f"{path}: holds no tensors, expected a state dict, or a table with one as model")
@@ -374,6 +379,12 @@ def _stored(path: Path) -> dict[str, Tensor]:
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             raise BrokenCheckpoint(f"{path}: {name} is not a tensor of floating-point numbers")
     return tensors
+
+
+def _damaged(archive: Path) -> str | None:
+    """Return the first file in an archive whose checksum is wrong."""
+    with zipfile.ZipFile(archive) as file:
+        return file.testzip()
 
 
 def _speaker_rows(path: Path, config: Config, table: Tensor | None) -> int:
