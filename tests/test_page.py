@@ -251,6 +251,27 @@ def test_speaking_the_same_again_says_that_it_came_from_the_cache(visit: Visitor
     expect(visited.page.locator("#figures")).to_contain_text("from the cache")
 
 
+def test_when_the_sound_runs_dry_more_is_saved_up_before_it_goes_on(visit: Visitor) -> None:
+    visited = visit()
+    visited.speak_to_the_end(HELLO)
+    states = visited.page.evaluate(
+        """async () => {
+            const live = new Live(16000, () => {});
+            const states = [];
+            const add = async (seconds) => {
+                live.add(new Float32Array(16000 * seconds));
+                states.push([live.pieces.length, live.lengthS]);
+                const sounds = () => live.freeAt >= live.context.currentTime && live.lengthS < 2;
+                while (sounds()) await new Promise(requestAnimationFrame);
+            };
+            for (const seconds of [0.25, 0.25, 0.25, 0.5, 0.25, 1.75]) await add(seconds);
+            live.silence();
+            return states;
+        }"""
+    )
+    assert states == [[1, 0.25], [1, 0.25], [1, 0.25], [4, 1.25], [4, 1.25], [6, 3.25]]
+
+
 def test_seeking_goes_on_from_there(visit: Visitor) -> None:
     visited = visit()
     visited.speak_to_the_end(HELLO * 3)
@@ -380,6 +401,15 @@ def test_characters_are_counted_against_the_limit(visit: Visitor) -> None:
     assert visited.spoken() == []
 
 
+def test_a_text_that_no_query_can_hold_is_not_sent(visit: Visitor) -> None:
+    visited = visit()
+    visited.page.evaluate("() => { limit = 20000; }")
+    visited.page.get_by_label("Text", exact=True).fill("雪" * 8000)
+    visited.page.get_by_role("button", name="Speak").click()
+    visited.expect_fault("The text is too long.")
+    assert visited.spoken() == []
+
+
 # Links
 
 
@@ -410,6 +440,22 @@ def test_a_link_brings_back_every_setting_and_says_nothing_by_itself(visit: Visi
     assert [url for url in receiver.requests if "%E4%B8%89" in url.partition("#")[0]] == []
     receiver.page.get_by_role("button", name="Speak").click()
     receiver.expect_status("Speaking")
+
+
+def test_a_link_can_be_opened_over_another_one(visit: Visitor) -> None:
+    page = visit(fragment="#text=One.&speaker=trio/bob&speed=2").page
+    page.goto(page.url.partition("#")[0] + "#text=Two.&speaker=solo&speed=3")
+    expect(page.get_by_label("Text", exact=True)).to_have_value("Two.")
+    assert page.get_by_label("Voice", exact=True).input_value() == "solo"
+    assert page.get_by_label("Speed, as a number").input_value() == "3"
+
+
+def test_a_link_that_makes_no_sense_leaves_the_form_usable(visit: Visitor) -> None:
+    visited = visit(fragment="#speaker=nobody&lang=xx&speed=99&noise_scale=loud&seed=minus")
+    assert visited.page.get_by_label("Speed, as a number").input_value() == "4"
+    assert visited.page.get_by_label("Voice variation, as a number").input_value() == "0.667"
+    assert visited.page.get_by_label("Seed").input_value() == ""
+    visited.speak(HELLO)
 
 
 def test_without_a_clipboard_the_link_can_be_copied_by_hand(visit: Visitor) -> None:
