@@ -544,6 +544,26 @@ def test_a_stream_is_the_file_but_for_the_sizes_in_its_head(client: TestClient, 
         assert struct.unpack("<4sI", streamed.content[36:44]) == (b"data", 0xFFFFFFFF)
 
 
+@pytest.mark.parametrize(("name", "sample_rate_hz"), [("opus", 22050), ("opus", 44100), ("mp3", 20000), ("mp3", 96000)])
+def test_another_rate_keeps_pitch_and_length(name: str, sample_rate_hz: int) -> None:
+    seconds, pitch_hz = 2, 440
+    times = numpy.arange(seconds * sample_rate_hz) / sample_rate_hz
+    sound = server.pcm16(0.5 * numpy.sin(2 * numpy.pi * pitch_hz * times).astype(numpy.float32))
+    encoder = server.Encoder(name, sample_rate_hz)
+    parts = [encoder.encode(part) for part in numpy.array_split(sound, 7)]
+    rest, patches = encoder.finish()
+    file = bytearray(b"".join((*parts, rest)))
+    for start, patch in patches:
+        file[start : start + len(patch)] = patch
+    samples, rate_hz = recording(bytes(file))
+    assert rate_hz == encoder.sample_rate_hz != sample_rate_hz
+    assert len(samples) == seconds * rate_hz
+    spectrum = numpy.abs(numpy.fft.rfft(samples))
+    assert spectrum.argmax() == seconds * pitch_hz
+    near = slice(seconds * pitch_hz - 20, seconds * pitch_hz + 21)
+    assert (spectrum[near] ** 2).sum() > 0.99 * (spectrum**2).sum()
+
+
 def test_pcm_is_the_samples_alone(client: TestClient) -> None:
     parameters = {"text": "Hello.", "speaker": "solo"}
     samples, _ = recording(client.get("/speak", params=parameters).content)
@@ -1330,6 +1350,23 @@ def test_a_reader_that_takes_nothing_is_cut_off(
 
 
 # Health
+
+
+def test_a_start_without_run_sh_is_told_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "allocator", lambda: "glibc")
+    for name in server.CACHE_CAPACITIES:
+        monkeypatch.delenv(name, raising=False)
+    server.warn_of_the_environment()
+    starts = [record.getMessage().split(" is not ")[0] for record in caplog.records]
+    assert starts == [*server.CACHE_CAPACITIES, "jemalloc"]
+    caplog.clear()
+    monkeypatch.setattr(server, "allocator", lambda: "jemalloc")
+    for name, capacity in server.CACHE_CAPACITIES.items():
+        monkeypatch.setenv(name, capacity)
+    server.warn_of_the_environment()
+    assert not caplog.records
 
 
 def test_health_reports_what_is_in_force(client: TestClient) -> None:
