@@ -9,6 +9,7 @@ machine has the repository, its .venv and the models at the same path.
 import logging
 import os
 import sys
+import threading
 from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server import Settings, create_app, read_settings
+from server import EXIT_START_FAILED, Settings, create_app, read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE_BYTES = 400e6
@@ -91,6 +92,12 @@ class Ready:
             await self.app({**scope, "state": dict(self.state)}, receive, send_response)
 
 
+def end_process_with(thread: threading.Thread) -> None:
+    """End the process when the thread has ended."""
+    thread.join()
+    os._exit(EXIT_START_FAILED)
+
+
 class Speaker:
     """A replica."""
 
@@ -104,6 +111,9 @@ class Speaker:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The app that Serve asks."""
+        # Models that cannot be loaded end the server, which here is the event loop of this thread. Did the process live
+        # on, Serve would wait for it for ever.
+        threading.Thread(target=end_process_with, args=(threading.current_thread(),), daemon=True).start()
         self.ready = Ready(create_app(self.settings), serve.get_replica_context().replica_id.unique_id)
         return self.ready
 

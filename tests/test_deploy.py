@@ -452,9 +452,18 @@ needs_ray = pytest.mark.skipif(
 
 
 @pytest.fixture
-def ray_serve(start_process: StartProcess, models_toml: Path, tmp_path: Path) -> Iterator[RunningServer]:
+def ray_folder() -> Iterator[Path]:
+    """Where Ray keeps its logs, and its sockets, whose paths must be short."""
+    path = Path(tempfile.mkdtemp(prefix="ray"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def ray_serve(
+    start_process: StartProcess, models_toml: Path, tmp_path: Path, ray_folder: Path
+) -> Iterator[RunningServer]:
     """Two replicas of the small voices on a Ray of their own."""
-    folder = tempfile.mkdtemp(prefix="ray")  # Ray puts sockets there, whose paths must be short
     port = free_port()
     arguments = {"models": str(models_toml), "threads": 1, "min_replicas": 2, "max_replicas": 2}
     application = {
@@ -471,7 +480,7 @@ def ray_serve(start_process: StartProcess, models_toml: Path, tmp_path: Path) ->
         "run",
         config,
         port=port,
-        RAY_TMPDIR=folder,
+        RAY_TMPDIR=str(ray_folder),
         RAY_AUTH_MODE="disabled",
         RAY_USAGE_STATS_ENABLED="0",
         RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="60",  # 5 are not enough on a busy machine
@@ -482,7 +491,6 @@ def ray_serve(start_process: StartProcess, models_toml: Path, tmp_path: Path) ->
     yield server
     server.process.send_signal(signal.SIGINT)
     server.process.wait(2 * WAIT_S)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def serves(server: RunningServer) -> bool:
@@ -531,7 +539,7 @@ def test_replicas_stream_while_they_compute(ray_serve: RunningServer) -> None:
 
 
 @needs_ray
-def test_replicas_serve_and_one_that_is_killed_is_replaced(ray_serve: RunningServer) -> None:
+def test_replicas_serve_and_one_that_is_killed_is_replaced(ray_serve: RunningServer, ray_folder: Path) -> None:
     assert ray_serve.health["allocator"] == ("jemalloc" if ctypes.util.find_library("jemalloc") else "glibc")
     assert ray_serve.health["onednn_primitive_cache_capacity"] == "256"
     assert ray_serve.health["lru_cache_capacity"] == "1"
@@ -566,6 +574,9 @@ def test_replicas_serve_and_one_that_is_killed_is_replaced(ray_serve: RunningSer
     after = replicas(ray_serve.process.pid)
     assert len(after) == 2
     assert min(before) not in after
+    logs = [path for path in ray_folder.rglob("*") if path.suffix in (".log", ".out", ".err")]
+    assert any(b"/speak" in path.read_bytes() or b"GET /" in path.read_bytes() for path in logs)
+    assert [path for path in logs if b"secret" in path.read_bytes()] == []
     assert "secret" not in ray_serve.log
 
 
