@@ -555,7 +555,7 @@ def test_replicas_serve_and_one_that_is_killed_is_replaced(ray_serve: RunningSer
             answers.append(ask(ray_serve, f"my secret {client} {len(answers)}. " + "It takes its time. " * 20))
 
     def wait_for_replicas(count: int) -> None:
-        wait_until(lambda: len({answer.replica for answer in answers} - {None}) >= count, ray_serve)
+        wait_until(lambda: len({answer.replica for answer in answers} - {None}) >= count, ray_serve, RAY_START_S)
 
     with ThreadPoolExecutor(6) as clients:
         try:
