@@ -5,6 +5,9 @@
     POST /speak                  the same from a JSON object
     GET  /speakers               who can speak
     GET  /health                 what is loaded and in force; 503 until ready
+    POST /v1/audio/speech        as OpenAI's API has it; GET /v1/models and /v1/audio/voices say what it takes
+    GET  /metrics                counts and times for Prometheus
+    GET  /openapi.json           every route, parameter and answer, for programs; /docs shows it to people
 
 Limits: one process, one inference at a time. Requests take turns window by window, first come, first served; at most
 `max_waiting` recordings are made at once, the rest get 503 with Retry-After. Equal requests share one recording, which
@@ -39,11 +42,13 @@ from urllib.parse import parse_qsl, quote
 
 import numpy
 import numpy.typing
+import prometheus_client as prometheus
 import soundfile
 import soxr
 import torch
+from prometheus_client.process_collector import ProcessCollector
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -62,7 +67,8 @@ Result = TypeVar("Result")
 Pcm = numpy.typing.NDArray[numpy.int16]
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE / "page.html"
+DOCUMENTS = {"/": "page.html", "/docs": "docs.html", "/openapi.json": "openapi.json"}
+"""The files beside this one that are answered as they are, by path."""
 LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
 PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_SEED = 2**32 - 1
@@ -161,6 +167,7 @@ FORMATS: Mapping[str, Format] = {
     "opus": Format("audio/ogg", ("OGG", "OPUS"), (8000, 12000, 16000, 24000, 48000), "; codecs=opus"),
     "flac": Format("audio/flac", ("FLAC", "PCM_16")),
     "pcm": Format("audio/pcm", parameters=";rate={};channels=1"),
+    "pcm24k": Format("audio/pcm", rates_hz=(24000,), parameters=";rate={};channels=1"),
 }
 """By the name that a request gives; the first is the default."""
 WAV_HEADER_BYTES = 44
@@ -175,6 +182,22 @@ OGG_SERIAL = b"vits"
 SET_OGG_PAGE_LATENCY_MS = 0x1302
 """libsndfile's command of that name, which soundfile does not offer."""
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
+"""The models that OpenAI's clients know by name; where one is asked for, the voice alone decides who speaks."""
+OPENAI_NAMES = {"input": "text", "voice": "speaker", "response_format": "format"}
+"""What /speak calls a parameter of OpenAI's."""
+OPENAI_FORMATS = {"mp3": "mp3", "opus": "opus", "flac": "flac", "wav": "wav", "pcm": "pcm24k"}
+"""What /speak calls a format of OpenAI's; the first is the default. Its pcm has 24 kHz, on which its clients rely."""
+OPENAI_REQUIRED = ("model", "input", "voice")
+OPENAI_PARAMETERS = (
+    *(*OPENAI_REQUIRED, "response_format", "speed", "stream_format"),
+    *("lang", "noise_scale", "noise_scale_w", "seed"),
+)
+"""OpenAI's, and those of /speak that it has nothing for (its Python client sends them as extra_body)."""
+
+RTF_BUCKETS = (0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
+FIRST_SOUND_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 LIBRARY_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (BadRequest, 400, "bad_request"),
@@ -438,6 +461,71 @@ class Turns:
             threads.shutdown(cancel_futures=True)
 
 
+class Metrics:
+    """What /metrics tells, in a registry of its own. No label has a value that a client chose."""
+
+    def __init__(self) -> None:
+        """Nothing counted yet."""
+        self.registry = registry = prometheus.CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = prometheus.Counter(
+            "speak_requests",
+            "Answers, by route, HTTP status and error code; the code of one that was not sent to its end is cut.",
+            ("route", "status", "code"),
+            registry=registry,
+        )
+        self.audio_s = prometheus.Counter("speak_audio_seconds", "Sound that was computed.", registry=registry)
+        self.rtf = prometheus.Histogram(
+            "speak_real_time_factor",
+            "Seconds of computing per second of sound, once a recording.",
+            buckets=RTF_BUCKETS,
+            registry=registry,
+        )
+        self.first_sound_s = prometheus.Histogram(
+            "speak_first_sound_seconds",
+            "From a request to the first bytes of its sound, by where the recording came from.",
+            ("cache",),
+            buckets=FIRST_SOUND_BUCKETS_S,
+            registry=registry,
+        )
+        help = "Requests for sound, by where the recording came from: hit (kept), shared (under way) or miss (made)."
+        self.cache = prometheus.Counter("speak_cache_requests", help, ("result",), registry=registry)
+        for result in ("hit", "shared", "miss"):
+            self.cache.labels(result)
+        self.waiting = prometheus.Gauge("speak_waiting", "Recordings under way.", registry=registry)
+        self.cache_bytes = prometheus.Gauge("speak_cache_bytes", "Memory of the kept recordings.", registry=registry)
+
+    def watch(self, turns: Turns, recordings: "Recordings") -> None:
+        """Read the gauges from these whenever they are asked for."""
+        self.waiting.set_function(lambda: turns.waiting)
+        self.cache_bytes.set_function(lambda: recordings.bytes)
+
+
+class Stopwatch:
+    """The time that jobs take in their thread, without their wait for it."""
+
+    def __init__(self) -> None:
+        """At zero."""
+        self.seconds = 0.0
+
+    def time(self, job: Callable[[], Result]) -> Result:
+        """What `job` returns."""
+        started = time.perf_counter()
+        try:
+            return job()
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that is answered as it is."""
+
+    content: bytes
+    media_type: str
+    headers: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """One model of the pool, ready to speak."""
@@ -452,6 +540,8 @@ class LoadedModel:
     """What a request gets that sets no noise_scale, noise_scale_w or length_scale."""
     identity: str
     """A digest of all but the request that its sound depends on: the files, the libraries, how it computes."""
+    created_s: int
+    """When its checkpoint was written, in seconds since 1970."""
 
     def full_name(self, speaker: str) -> str:
         """What /speakers calls one of its speakers."""
@@ -459,7 +549,12 @@ class LoadedModel:
 
     def full_names(self) -> list[str]:
         """All that /speakers lists of it."""
-        return [self.full_name(speaker) for speaker in self.voice.speakers] or [self.settings.name]
+        return [self.full_name(speaker) for speaker in self.speakers]
+
+    @property
+    def speakers(self) -> Mapping[str, int]:
+        """Its speakers' ids by name; of a voice whose config names none, its own name."""
+        return self.voice.speakers or {self.settings.name: 0}
 
 
 class State(TypedDict):
@@ -474,8 +569,9 @@ class State(TypedDict):
     recordings: "Recordings"
     api_key: bytes | None
     """What a request for speech must show; None: nothing."""
-    page: bytes
-    page_headers: Mapping[str, str]
+    metrics: Metrics
+    documents: Mapping[str, Document]
+    """By path."""
     ready: asyncio.Event
     """Set when every model is loaded and the first is warm."""
 
@@ -503,7 +599,8 @@ def load_model(path: Path, settings: ModelSettings, precision: str) -> LoadedMod
         voice.precision,
     )
     table = {name: float(getattr(settings, name)) for name in DEFAULTS if getattr(settings, name) is not None}
-    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table}, identity(settings, voice))
+    created_s = int(settings.checkpoint.stat().st_mtime)
+    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table}, identity(settings, voice), created_s)
 
 
 def identity(settings: ModelSettings, voice: Voice) -> str:
@@ -653,7 +750,8 @@ class Encoder:
             sound = self.resampler.resample_chunk((samples / 32768).astype(numpy.float32), last=last)
         if self.file is None:
             header = wav_header(self.sample_rate_hz) if self.name == "wav" and not self.n_bytes else b""
-            encoded = header + sound.astype("<i2").tobytes()
+            whole = pcm16(sound) if self.resampler is not None else sound
+            encoded = header + whole.astype("<i2").tobytes()
         else:
             self.file.write(sound)
             encoded = self.written()
@@ -973,6 +1071,8 @@ def read_seed(parameters: Mapping[str, object], default: int) -> int:
     if "seed" not in parameters:
         return default
     value = parameters["seed"]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # To JSON Schema, 1.0 is a whole number.
     try:
         seed = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else -1
     except ValueError:
@@ -1017,7 +1117,7 @@ def default_seed(sound: tuple[object, ...]) -> int:
     return int.from_bytes(hashlib.sha256(repr(sound).encode()).digest()[:4])
 
 
-async def windows(turns: Turns, speech: SpeakRequest, prepared: Prepared) -> AsyncIterator[Pcm]:
+async def windows(turns: Turns, speech: SpeakRequest, prepared: Prepared, stopwatch: Stopwatch) -> AsyncIterator[Pcm]:
     """The speech as 16-bit samples, one window each; every window waits for its turn."""
     voice = speech.model.voice
     for index, sentence in enumerate(prepared.sentences):
@@ -1029,7 +1129,8 @@ async def windows(turns: Turns, speech: SpeakRequest, prepared: Prepared) -> Asy
             length_scale=speech.length_scale,
             seed=(speech.seed + index) % (MAX_SEED + 1),
         )
-        while (samples := await turns.infer(partial(next, stream, None))) is not None:
+        window = partial(stopwatch.time, partial(next, stream, None))
+        while (samples := await turns.infer(window)) is not None:
             yield pcm16(samples)
         if index + 1 < len(prepared.sentences):
             yield numpy.zeros(round(sentence.pause_s * voice.sample_rate_hz), numpy.int16)
@@ -1079,16 +1180,17 @@ class Playback(StreamingResponse):
 
 async def make(state: State, recording: Recording) -> None:
     """Fill a recording from its first window to its last, and keep it; where that fails, tell its readers."""
-    turns, recordings, speech = state["turns"], state["recordings"], recording.speech
-    rate_hz = speech.model.voice.sample_rate_hz
+    turns, recordings, metrics, speech = state["turns"], state["recordings"], state["metrics"], recording.speech
+    rate_hz, stopwatch = speech.model.voice.sample_rate_hz, Stopwatch()
     try:
         with turns.admit():
             prepared = await prepare(turns, speech)
             recording.headers |= dropped_headers(prepared)
             encoder = Encoder(speech.format, rate_hz)
             n_samples = 0
-            async for window in windows(turns, speech, prepared):
+            async for window in windows(turns, speech, prepared, stopwatch):
                 n_samples += len(window)
+                metrics.audio_s.inc(len(window) / rate_hz)
                 if n_samples > state["settings"].max_audio_s * rate_hz:
                     limit = f"The recording would be longer than {state['settings'].max_audio_s} s."
                     raise Refusal(422, "audio_too_long", limit)
@@ -1096,6 +1198,7 @@ async def make(state: State, recording: Recording) -> None:
             rest, patches = await turns.encode(encoder.finish)
             recording.add(rest)
             recording.finish(patches, n_samples / rate_hz)
+            metrics.rtf.observe(stopwatch.seconds / max(n_samples / rate_hz, 1e-3))
             if not recordings.keep(recording):
                 # Its memory counts as long as somebody reads it, and so does its place; the last to leave cancels this.
                 await asyncio.Event().wait()
@@ -1165,6 +1268,7 @@ async def spoken(request: Request[State], speech: SpeakRequest) -> Response:
     recording, x_cache = recordings.find(speech.key)
     if request.method == "HEAD" and x_cache != "hit":
         return await unless_gone(request.receive, headers_alone(state, speech))
+    state["metrics"].cache.labels(x_cache).inc()
     if recording is None:
         recording = Recording(speech)
         recordings.start(recording, make(state, recording))
@@ -1243,21 +1347,21 @@ async def client_leaves(receive: Receive) -> None:
         pass
 
 
-async def page(request: Request[State]) -> Response:
-    """The page: one file, with no other source of anything in it."""
-    content, headers = request.state["page"], request.state["page_headers"]
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type="text/html")
+async def document(request: Request[State]) -> Response:
+    """One of the documents, which the browser asks for anew each time but gets only when it has changed."""
+    asked = request.state["documents"][request.scope["route"].path]
+    if request.headers.get("if-none-match") == asked.headers["ETag"]:
+        return Response(status_code=304, headers=asked.headers)
+    return Response(asked.content, headers=asked.headers, media_type=asked.media_type)
 
 
-def page_headers(content: bytes) -> dict[str, str]:
-    """The headers of the page, which the browser asks for anew each time but gets only when it has changed."""
-    return {
-        "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-        "Cache-Control": "no-cache",
-        "Content-Security-Policy": page_policy(content),
-    }
+def read_document(path: Path) -> Document:
+    """A document with its headers; that of a page says that it needs nothing from elsewhere."""
+    content = path.read_bytes()
+    headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
+    if path.suffix == ".html":
+        return Document(content, "text/html", headers | {"Content-Security-Policy": page_policy(content)})
+    return Document(content, "application/json", headers)
 
 
 def page_policy(content: bytes) -> str:
@@ -1290,13 +1394,84 @@ async def speakers(request: Request[State]) -> Response:
             **model.defaults,
         }
         for model in pool.values()
-        for speaker, number in (model.voice.speakers or {model.settings.name: 0}).items()
+        for speaker, number in model.speakers.items()
     ]
     first = next(iter(pool.values()))
     names = {number: name for name, number in first.voice.speakers.items()}
     default = first.full_name(names.get(first.default_speaker, first.settings.name))
     limits = {"ranges": RANGES, "formats": list(FORMATS), "max_text_chars": request.state["settings"].max_text_chars}
     return JSONResponse({"default": default, "speakers": rows, **limits})
+
+
+async def openai_speech(request: Request[State]) -> Response:
+    """The text as sound, as OpenAI's clients ask for it; its way is that of every other."""
+    authorize(request)
+    refuse_until_ready(request.state)
+    parameters = from_openai(request.state, await json_parameters(request))
+    return await spoken(request, read_request(request.state, parameters))
+
+
+def from_openai(state: State, body: Mapping[str, object]) -> dict[str, object]:
+    """The parameters of /speak that mean the same as OpenAI's."""
+    for name in body:
+        if name not in OPENAI_PARAMETERS:
+            message = f"There is no parameter {name!r}; there is " + ", ".join(OPENAI_PARAMETERS)
+            raise Refusal(400, "unknown_parameter", message)
+    for name in OPENAI_REQUIRED:
+        if name not in body:
+            raise Refusal(400, "missing_text" if name == "input" else "bad_request", f"{name} is missing.")
+    parameters = {OPENAI_NAMES.get(name, name): value for name, value in body.items()}
+    parameters["speaker"] = openai_speaker(state, read_string(parameters, "model"), parameters["speaker"])
+    form = body.get("response_format", next(iter(OPENAI_FORMATS)))
+    if not isinstance(form, str) or form not in OPENAI_FORMATS:
+        raise Refusal(400, "bad_request", "format must be one of " + ", ".join(OPENAI_FORMATS))
+    # A reader of files needs the length that WAV and FLAC have in their heads, and gets it unless it asks for a stream.
+    stream = "stream_format" in parameters or form not in ("wav", "flac")
+    if parameters.pop("stream_format", "audio") != "audio":
+        raise Refusal(400, "bad_request", "stream_format must be audio: the bytes themselves, as they are made.")
+    del parameters["model"]
+    return {**parameters, "format": OPENAI_FORMATS[form], "stream": stream}
+
+
+def openai_speaker(state: State, model: str | None, voice: object) -> object:
+    """Who speaks, as /speak calls them: a model of ours has its own voices, OpenAI's names leave it to the voice."""
+    if isinstance(voice, dict) and set(voice) == {"id"}:
+        voice = voice["id"]
+    if model in OPENAI_MODELS and model not in state["pool"]:
+        return voice
+    if model not in state["pool"] and model not in state["unloaded"]:
+        there_is = listed((*state["pool"], *OPENAI_MODELS))
+        raise Refusal(404, "model_not_found", f"model {model!r} does not exist; there is {there_is}")
+    if not isinstance(voice, str) or voice == model or voice.startswith(f"{model}/"):
+        return voice
+    return f"{model}/{voice}"
+
+
+async def openai_models(request: Request[State]) -> Response:
+    """The loaded models, as OpenAI's clients list them."""
+    refuse_until_ready(request.state)
+    rows = [
+        {"id": name, "object": "model", "created": model.created_s, "owned_by": "vits-speak"}
+        for name, model in request.state["pool"].items()
+    ]
+    return JSONResponse({"object": "list", "data": rows})
+
+
+async def openai_voices(request: Request[State]) -> Response:
+    """Everybody who can speak, as programs list them that let their users choose a voice."""
+    refuse_until_ready(request.state)
+    rows = [
+        {"id": full, "name": full, "model": model.settings.name, "languages": model.voice.languages_of(number)}
+        for model in request.state["pool"].values()
+        for full, number in zip(model.full_names(), model.speakers.values(), strict=True)
+    ]
+    return JSONResponse({"voices": rows})
+
+
+async def metrics(request: Request[State]) -> Response:
+    """Counts and times, as Prometheus reads them."""
+    report = prometheus.generate_latest(request.state["metrics"].registry)
+    return Response(report, headers={"Content-Type": prometheus.CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
 
 async def health(request: Request[State]) -> Response:
@@ -1351,23 +1526,72 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The one shape that every error has."""
-    headers = {"Cache-Control": "no-store", **(headers or {})}
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+def error_response(
+    scope: Scope, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The one shape that every error has; under /v1/ with what OpenAI's clients read besides."""
+    scope["error_code"] = code
+    error: dict[str, object] = {"code": code, "message": message}
+    if scope["path"].removeprefix(scope.get("root_path", "")).startswith("/v1/"):
+        error = openai_error(status, code, message)
+    return JSONResponse({"error": error}, status, {"Cache-Control": "no-store", **(headers or {})})
+
+
+def openai_error(status: int, code: str, message: str) -> dict[str, object]:
+    """An error in OpenAI's shape. A message about one parameter begins with its name, which is put into OpenAI's."""
+    name, space, rest = message.partition(" ")
+    name = {ours: theirs for theirs, ours in OPENAI_NAMES.items()}.get(name, name)
+    param = name if name in OPENAI_PARAMETERS else None
+    if code in ("unknown_speaker", "speaker_not_loaded"):
+        param = "voice"
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return {"message": name + space + rest, "type": kind, "param": param, "code": code}
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """The response to an error that was foreseen."""
     if isinstance(error, Refusal):
-        return error_response(error.status, error.code, error.message, error.headers)
+        return error_response(request.scope, error.status, error.code, error.message, error.headers)
     if isinstance(error, HTTPException):
         code = {404: "unknown_path", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-        return error_response(error.status_code, code, error.detail, error.headers)
+        return error_response(request.scope, error.status_code, code, error.detail, error.headers)
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # Nobody hears it: the connection is closed.
     status, code = next((status, code) for kind, status, code in LIBRARY_ERRORS if isinstance(error, kind))
-    return error_response(status, code, str(error))
+    return error_response(request.scope, status, code, str(error))
+
+
+class Measured:
+    """Middleware that counts every answer, and takes the time until its first sound."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Around `app`."""
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = time.perf_counter()
+        status, x_cache, complete = "", None, False
+
+        async def measured_send(message: Message) -> None:
+            nonlocal status, x_cache, complete
+            if message["type"] == "http.response.start":
+                status, x_cache = str(message["status"]), Headers(raw=message["headers"]).get("x-cache")
+            elif x_cache is not None and message.get("body") and scope["method"] != "HEAD":
+                self.metrics.first_sound_s.labels(x_cache).observe(time.perf_counter() - started)
+                x_cache = None
+            await send(message)
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+        try:
+            await self.app(scope, receive, measured_send)
+        finally:
+            route = scope["route"].path if "route" in scope else "unknown"
+            code = scope.get("error_code", "" if complete else "cut")
+            self.metrics.requests.labels(route, status, code).inc()
 
 
 class SafeHeaders:
@@ -1411,13 +1635,15 @@ class LastResort:
         except asyncio.CancelledError:
             # The time that a stop gives to requests under way is over.
             if not started:
-                await error_response(503, "stopping", "The server is stopping.")(scope, receive, send)
+                response = error_response(scope, 503, "stopping", "The server is stopping.")
+                await response(scope, receive, send)
         except Exception as error:
             # The message of an exception may quote the text, so the log gets its type and its place alone.
             place = "".join(traceback.format_tb(error.__traceback__))
             log.error("%s in %s\n%s", type(error).__name__, scope.get("path"), place)
             if not started:
-                response = error_response(500, "internal_error", "Something went wrong here; the log says where.")
+                message = "Something went wrong here; the log says where."
+                response = error_response(scope, 500, "internal_error", message)
                 await response(scope, receive, send)
 
 
@@ -1435,10 +1661,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
         turns=Turns(settings.threads, settings.max_waiting),
         recordings=Recordings(settings.cache_mb * 1_000_000),
         api_key=app.state.api_key,
-        page=app.state.page,
-        page_headers=page_headers(app.state.page),
+        metrics=app.state.metrics,
+        documents=app.state.documents,
         ready=asyncio.Event(),
     )
+    state["metrics"].watch(state["turns"], state["recordings"])
     loading = asyncio.create_task(load_pool(state))
     try:
         yield state
@@ -1486,6 +1713,7 @@ async def load_pool(state: State) -> None:
 
 def create_app(settings: Settings, api_key: str = "") -> Starlette:
     """The service for these settings; the models load in its lifespan. Whoever wants speech must show the key."""
+    counters = Metrics()
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
@@ -1495,19 +1723,29 @@ def create_app(settings: Settings, api_key: str = "") -> Starlette:
     )
     app = Starlette(
         routes=[
-            Route("/", page),
+            *(Route(path, document) for path in DOCUMENTS),
             Route("/speak", speak, methods=["GET", "POST"]),
             Route("/speakers", speakers),
             Route("/health", health),
+            Route("/metrics", metrics),
+            Route("/v1/audio/speech", openai_speech, methods=["POST"]),
+            Route("/v1/audio/voices", openai_voices),
+            Route("/v1/models", openai_models),
         ],
-        middleware=[Middleware(SafeHeaders), *([cors] if settings.cors_origins else []), Middleware(LastResort)],
+        middleware=[
+            Middleware(Measured, counters),
+            Middleware(SafeHeaders),
+            *([cors] if settings.cors_origins else []),
+            Middleware(LastResort),
+        ],
         exception_handlers=dict.fromkeys((HTTPException, ClientDisconnect, *FORESEEN), answer_error),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.api_key = api_key.encode() or None
-    app.state.page = PAGE.read_bytes()
+    app.state.metrics = counters
+    app.state.documents = {path: read_document(HERE / name) for path, name in DOCUMENTS.items()}
     return app
 
 

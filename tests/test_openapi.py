@@ -1,0 +1,218 @@
+"""openapi.json against the code, and against the running server by requests that it allows and forbids; /docs."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from playwright.sync_api import Page, sync_playwright
+from schemathesis import Case
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+import server
+from tests.conftest import ROOT, RunningServer, running_servers, write_models
+
+DOCUMENT = json.loads((ROOT / "openapi.json").read_bytes())
+OPERATIONS = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+"""Small letters, as in the document."""
+MAX_EXAMPLES = 20
+"""Of each kind of request and operation, besides those at the edges of every range."""
+BEYOND_THE_DOCUMENT = {"empty_text", "unspeakable_text", "unknown_language"}
+"""The refusals of a request that the document allows: only the voice knows what it cannot say."""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Starlette:
+    """The service, not started."""
+    return server.create_app(server.read_settings(write_models(tmp_path)))
+
+
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    """What a $ref refers to."""
+    while "$ref" in node:
+        found: Any = DOCUMENT
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            found = found[key]
+        node = found
+    return node
+
+
+def parameters(method: str, path: str) -> dict[str, dict[str, Any]]:
+    """The schemas of an operation's parameters, those of the query or those of the body."""
+    operation = DOCUMENT["paths"][path][method]
+    if "requestBody" in operation:
+        schema = resolve(operation["requestBody"]["content"]["application/json"]["schema"])
+        return {name: resolve(inner) for name, inner in schema["properties"].items()}
+    rows = [resolve(parameter) for parameter in operation["parameters"]]
+    return {row["name"]: resolve(row["schema"]) for row in rows if row["in"] == "query"}
+
+
+# Against the code
+
+
+def test_every_route_is_described_and_no_other(app: Starlette) -> None:
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    assert len(routes) == len(app.routes)
+    served = {(method.lower(), route.path) for route in routes for method in route.methods or ()}
+    assert served >= OPERATIONS
+    heads = {(method, path) for method, path in served if method == "head" and ("get", path) in served}
+    assert served - OPERATIONS <= heads
+
+
+@pytest.mark.parametrize("method", ["get", "head", "post"])
+def test_the_parameters_of_speak_are_the_servers(method: str) -> None:
+    described = parameters(method, "/speak")
+    assert set(described) == set(server.PARAMETERS)
+    for name, (low, high) in server.RANGES.items():
+        assert (described[name]["minimum"], described[name]["maximum"]) == (low, high)
+    assert (described["seed"]["minimum"], described["seed"]["maximum"]) == (0, server.MAX_SEED)
+    assert described["lang"]["enum"] == list(server.LANGUAGES)
+    assert described["format"]["enum"] == list(server.FORMATS)
+
+
+def test_the_parameters_of_openai_are_the_servers() -> None:
+    described = parameters("post", "/v1/audio/speech")
+    assert set(described) == set(server.OPENAI_PARAMETERS)
+    shared = parameters("post", "/speak")
+    for name in set(described) & set(server.RANGES) | {"seed", "lang"}:
+        assert described[name] == shared[name]
+    assert described["response_format"]["enum"] == list(server.OPENAI_FORMATS)
+    assert described["response_format"]["default"] == next(iter(server.OPENAI_FORMATS))
+    for model in server.OPENAI_MODELS:
+        assert model in described["model"]["description"]
+    schema = DOCUMENT["components"]["schemas"]["SpeechRequest"]
+    assert schema["required"] == list(server.OPENAI_REQUIRED)
+
+
+def test_every_media_type_of_speech_is_described() -> None:
+    described = set(DOCUMENT["components"]["responses"]["Speech"]["content"])
+    assert described == {form.media_type for form in server.FORMATS.values()}
+
+
+def raised_errors() -> set[tuple[str, str]]:
+    """The statuses and codes that stand in the server's source."""
+    return set(re.findall(r'\b([45]\d\d), "([a-z_]+)"', Path(server.__file__).read_text()))
+
+
+def test_every_error_code_is_described_with_its_status() -> None:
+    described = {
+        (status, code)
+        for methods in DOCUMENT["paths"].values()
+        for operation in methods.values()
+        for status, response in operation["responses"].items()
+        for content in resolve(response).get("content", {}).values()
+        for part in content.get("schema", {}).get("allOf", ())
+        for code in part.get("properties", {}).get("error", {}).get("properties", {}).get("code", {}).get("enum", ())
+    }
+    assert raised_errors() == described
+
+
+# Against the running server
+
+
+def read_document() -> BaseSchema:
+    """The document as schemathesis reads it, with requests that are few and always the same."""
+    config = schemathesis.Config(seed=6)
+    project = config.projects.get_default()
+    project.generation.update(max_examples=MAX_EXAMPLES, deterministic=True, no_shrink=True)
+    return schemathesis.openapi.from_path(ROOT / "openapi.json", config=config)
+
+
+schema = read_document()
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with the small voices."""
+    folder = tmp_path_factory.mktemp("server")
+    with running_servers(folder, write_models(folder)) as start:
+        yield start()
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """One connection for all requests."""
+    with requests.Session() as session:
+        yield session
+
+
+@schema.parametrize()
+def test_every_answer_is_as_the_document_says(
+    case: Case[Any], small_server: RunningServer, session: requests.Session
+) -> None:
+    response = case.call(base_url=small_server.url, session=session, timeout=30)
+    case.validate_response(response, excluded_checks=[positive_data_acceptance])
+    assert case.meta is not None
+    if case.meta.generation.mode.is_positive and response.status_code == 400 and response.content:
+        error = response.json()["error"]
+        if "inverse of length_scale" in error["message"]:
+            assert {"speed", "length_scale"} <= set(case.query)
+        else:
+            assert error["code"] in BEYOND_THE_DOCUMENT, f"the document allows what is refused: {error}"
+
+
+def test_the_server_gives_the_document(small_server: RunningServer) -> None:
+    assert small_server.get_json("/openapi.json") == (200, DOCUMENT)
+
+
+# The page that shows it
+
+
+@pytest.fixture
+def page(needs_program: Callable[[str, str], str]) -> Iterator[Page]:
+    """An empty page in Chromium."""
+    chromium = needs_program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_page()
+        browser.close()
+
+
+@pytest.fixture
+def docs(page: Page, small_server: RunningServer) -> Page:
+    """The page, with the document in it."""
+    page.goto(f"{small_server.url}/docs")
+    page.wait_for_selector("section.route")
+    return page
+
+
+def test_docs_shows_every_operation_parameter_and_code(docs: Page) -> None:
+    text = docs.inner_text("main")
+    shown = {tuple(heading.split()) for heading in docs.locator("section.route h3").all_inner_texts()}
+    assert shown == {(method.upper(), path) for method, path in OPERATIONS}
+    for name in (*server.PARAMETERS, *server.OPENAI_PARAMETERS, "Range", "If-None-Match", "X-Dropped-Count"):
+        assert name in text
+    assert "number from 0.25 to 4" in text
+    for _, code in raised_errors():
+        assert code in text
+
+
+def test_docs_needs_nothing_from_elsewhere(page: Page, small_server: RunningServer) -> None:
+    complaints: list[str] = []
+    asked_for: set[str] = set()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked_for.add(request.url))
+    response = page.goto(f"{small_server.url}/docs")
+    page.wait_for_selector("section.route")
+    assert response is not None
+    assert "'unsafe" not in response.headers["content-security-policy"]
+    assert asked_for - {"data:,"} == {f"{small_server.url}/docs", f"{small_server.url}/openapi.json"}
+    assert complaints == []
+
+
+def test_docs_fits_a_narrow_screen_and_follows_the_colour_scheme(docs: Page) -> None:
+    docs.set_viewport_size({"width": 360, "height": 640})
+    assert docs.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    colours = []
+    for scheme in ("light", "dark"):
+        docs.emulate_media(color_scheme=scheme)
+        colours.append(docs.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert colours[0] != colours[1]
