@@ -26,7 +26,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import vits.voice
 from server import CACHE_CAPACITIES, ModelSettings, allocator, read_settings, resident_bytes
 from vits import Voice
 from vits.checkpoint import load_network, read_config
@@ -119,7 +118,6 @@ def load(settings: ModelSettings, precision: str, *, whole: bool) -> Voice:
     voice = Voice(config, load_network(settings.checkpoint, config), precision)
     if whole:
         voice._decoder = WholeDecoder(load_network(settings.checkpoint, config).dec)  # type: ignore[assignment]
-        vits.voice.padded_length = lambda length, step: length
     return voice
 
 

@@ -47,11 +47,11 @@ class WholeUtteranceVoice(Voice):
 
     def __init__(self, config: Config, network: Network) -> None:
         """Take over the network."""
-        decoder = copy.deepcopy(network.dec)
+        untouched = copy.deepcopy(network)
         super().__init__(config, network, "float32")
-        # The base class has rebuilt the decoder into windows; those go, and the decoder comes back.
+        # The base class has rearranged the weights for windows and matrix products; the network comes back as it was.
         del self._decoder
-        network.dec = decoder
+        self._network = untouched
 
     @property
     def precision(self) -> str:

@@ -1,9 +1,8 @@
 """What oneDNN has to compile: python -m bench.primitives.
 
 oneDNN itself says (ONEDNN_VERBOSE=profile_create) each time that it makes a primitive which its cache did not have.
-They are counted while a voice warms up as the server does it, speaks utterances of 20 to 288 symbols, and then speaks
-50 of other lengths, 20 to 240 symbols. In windows the last count is to be zero; the original's way needs new ones for
-every new length.
+They are counted while a voice warms up as the server does it, and while it then speaks 50 utterances of different
+lengths, 20 to 240 symbols. Ours is to need none by then; the original's way needs new ones for every length.
 """
 
 from __future__ import annotations
@@ -20,9 +19,7 @@ from bench.report import arguments, table, write
 from bench.serving import run_sh_defaults
 
 LEAST, MOST = 20, 240
-BEYOND = 288
-"""How long the longest of the first lengths is, so that no new one is spoken for more frames than any before."""
-PHASES = ("warm-up", "first lengths", "new lengths")
+PHASES = ("warm-up", "new lengths")
 MARK = "phase: "
 MADE = ",create:cache_miss,"
 FOUND = ",create:cache_hit,"
@@ -38,18 +35,16 @@ def speak(kind: str, folder: Path, count: int, threads: int) -> None:
     torch.set_num_threads(threads)
     load: Callable[..., object] = load_voice if kind == "ours" else original.load_voice
     voice = load(*voice_files(folder), "float32")
-    every = lengths(count + count // 2, LEAST, MOST)
 
     def said(ids: list[int], **settings: float) -> None:
         for _ in voice.stream(ids, **settings):  # type: ignore[attr-defined]
             pass
 
-    for phase, chosen in zip(PHASES, ((), (*every[count:], BEYOND), every[:count]), strict=True):
-        print(MARK + phase, flush=True)
-        if not chosen:
-            said([0] * 64, noise_scale_w=0.0, length_scale=4.0)
-        for length in chosen:
-            said(symbol_ids(length, 40), seed=length)
+    print(MARK + PHASES[0], flush=True)
+    said([0] * 64, noise_scale_w=0.0, length_scale=4.0)
+    print(MARK + PHASES[1], flush=True)
+    for length in lengths(count, LEAST, MOST):
+        said(symbol_ids(length, 40), seed=length)
 
 
 def made(kind: str, folder: Path, count: int, threads: int) -> dict[str, list[str]]:

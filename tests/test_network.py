@@ -11,6 +11,7 @@ from vits.network import (
     StochasticDurationPredictor,
     TextEncoder,
     inverse_spline,
+    use_products,
 )
 
 CHANNELS, GIN, LENGTH, PADDING = 8, 4, 13, 10
@@ -110,3 +111,28 @@ def test_every_part_can_be_trained() -> None:
             if part is not stochastic or not name.startswith(unused):
                 assert weight.grad is not None, name
                 assert weight.grad.isfinite().all(), name
+
+
+# As matrix products
+
+
+@pytest.mark.parametrize(("kernel_size", "dilation", "groups"), [(1, 1, 1), (3, 1, 1), (5, 1, 1), (3, 9, 6), (3, 3, 6)])
+@pytest.mark.parametrize("length", [1, 2, LENGTH])
+def test_products_equal_convolutions(kernel_size: int, dilation: int, groups: int, length: int) -> None:
+    padding = dilation * (kernel_size - 1) // 2
+    out = 12 if groups == 1 else 6
+    convolutions = nn.Sequential(nn.Conv1d(6, out, kernel_size, 1, padding, dilation, groups))
+    x = torch.randn(1, 6, length)
+    expected = convolutions(x)
+    use_products(convolutions)
+    torch.testing.assert_close(convolutions(x), expected)
+
+
+def test_products_are_no_convolutions() -> None:
+    encoder = text_encoder()
+    use_products(encoder)
+    with torch.profiler.profile() as profile:
+        encoder(torch.randint(20, (1, LENGTH)), torch.ones(1, 1, LENGTH))
+    called = {event.key for event in profile.key_averages()}
+    assert "aten::addmm" in called
+    assert not [key for key in called if "conv" in key]

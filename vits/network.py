@@ -22,6 +22,35 @@ SPLINE_MIN = 1e-3
 """Least width, height and slope of a spline bin (Durkan et al., 2019, and the original's transforms.py)."""
 
 
+class ProductConv1d(nn.Conv1d):
+    """A Conv1d of one utterance as a sum of matrix products, one for each tap of its kernel.
+
+    oneDNN would compile a primitive for every length of x, and reorder the weights at every call; a matrix product
+    needs neither. Weights are kept as [K, C_out, C_in], or [K, C, 1] where each channel is on its own.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [1, C_out, T] from x [1, C_in, T]."""
+        padding, dilation = int(self.padding[0]), self.dilation[0]
+        source = F.pad(x, (padding, padding))[0] if padding else x[0]
+        taps = len(self.weight)
+        T = source.shape[1] - dilation * (taps - 1)
+        shifted = [source.narrow(1, dilation * tap, T) for tap in range(taps)]
+        assert self.bias is not None
+        y = self.bias[:, None]
+        for tap, part in zip(self.weight, shifted, strict=True):
+            y = torch.addmm(y, tap, part) if self.groups == 1 else torch.addcmul(y, tap, part)
+        return y[None]
+
+
+def use_products(module: nn.Module) -> None:
+    """Let the convolutions of a module run as matrix products, for inference; their weights are rearranged."""
+    for part in module.modules():
+        if type(part) is nn.Conv1d:
+            part.__class__ = ProductConv1d
+            part.weight = nn.Parameter(part.weight.detach().permute(2, 0, 1).contiguous(), requires_grad=False)
+
+
 class LayerNorm(nn.Module):
     """Layer normalisation over the channels of [B, C, T]."""
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,17 +16,13 @@ from vits import text as front_end
 from vits.checkpoint import Config, Network, load_network, read_config
 from vits.decoder import FIRST_WINDOW, Window, WindowedDecoder, plan_windows
 from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker
-from vits.network import StochasticDurationPredictor
+from vits.network import StochasticDurationPredictor, use_products
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """What the decoder may be asked to compute in; the other parts, a twentieth of the work, are always float32."""
 
 LEAST_BFLOAT16_SNR_DB = 30.0
 """Signal to noise of bfloat16 against float32 below which "auto" keeps to float32."""
-
-SYMBOLS_STEP = 64
-FRAMES_STEP = 128
-"""What the text encoder's and the flow's inputs are padded to multiples of."""
 
 MAX_IDS = 2048
 """Longest sequence of ids, blanks included: some 80 seconds of speech. Attention's memory grows with its square."""
@@ -96,6 +91,7 @@ class Voice:
         self._network = network
         self._decoder = WindowedDecoder(network.dec)
         del network.dec
+        use_products(network)
         self._n_speakers = 1 if network.emb_g is None else network.emb_g.num_embeddings
         self.speakers = _speakers(config, self._n_speakers)
         if precision == "bfloat16" or (precision == "auto" and has_bfloat16() and self._bfloat16_will_do()):
@@ -227,9 +223,7 @@ class Voice:
         m_p, logs_p = (x.repeat_interleave(encoded.durations, dim=2) for x in (encoded.m_p, encoded.logs_p))
         noise = torch.randn(m_p.shape, generator=source)
         z_p = m_p + noise * torch.exp(logs_p) * settings.noise_scale
-        n_frames = z_p.shape[2]
-        z_p, mask = _padded(z_p, FRAMES_STEP)
-        z = self._network.flow(z_p, mask, encoded.g)[:, :, :n_frames]
+        z = self._network.flow(z_p, torch.ones(1, 1, z_p.shape[2]), encoded.g)
         return z, self._decoder.bias(encoded.g)
 
     @torch.inference_mode()
@@ -237,16 +231,15 @@ class Voice:
         """Return what the text encoder and the duration predictor make of the ids."""
         network, n_ids = self._network, len(settings.ids)
         g = None if network.emb_g is None else network.emb_g(torch.tensor([settings.speaker]))[:, :, None]
-        ids, mask = _padded(torch.tensor([[settings.ids]]), SYMBOLS_STEP)
-        x, m_p, logs_p = network.enc_p(ids[:, 0], mask)
+        mask = torch.ones(1, 1, n_ids)
+        x, m_p, logs_p = network.enc_p(torch.tensor([settings.ids]), mask)
         if isinstance(network.dp, StochasticDurationPredictor):
             noise = torch.randn((1, 2, n_ids), generator=source) * settings.noise_scale_w
-            log_durations = network.dp(x, mask, _padded(noise, SYMBOLS_STEP)[0], g)
+            log_durations = network.dp(x, mask, noise, g)
         else:
             log_durations = network.dp(x, mask, g)
-        frames = torch.ceil(torch.exp(log_durations) * mask * settings.length_scale)[0, 0, :n_ids]
-        durations = _bounded(frames, settings.length_scale)
-        return _Encoded(m_p[:, :, :n_ids], logs_p[:, :, :n_ids], durations, g)
+        frames = torch.ceil(torch.exp(log_durations) * settings.length_scale)[0, 0]
+        return _Encoded(m_p, logs_p, _bounded(frames, settings.length_scale), g)
 
     def _settings(
         self,
@@ -329,24 +322,6 @@ def has_bfloat16() -> bool:
     """Whether this CPU multiplies matrices of bfloat16 in hardware; others convert back and forth and gain nothing."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def padded_length(length: int, step: int) -> int:
-    """Return a multiple of step that is no less than length: 1, 2, 3, 4, 6, 8, 12, 16, 24... steps.
-
-    Sizes grow with the length, so that few of them cover all lengths and every one stays in oneDNN's cache.
-    """
-    steps = -(-length // step)
-    coarse = 1 << max(0, (steps - 1).bit_length() - 2)
-    return -(-steps // coarse) * coarse * step
-
-
-def _padded(x: Tensor, step: int) -> tuple[Tensor, Tensor]:
-    """Return x [1, C, T] with zeros after it, and the mask [1, 1, T] of what was there."""
-    length = x.shape[2]
-    size = padded_length(length, step)
-    mask = (torch.arange(size) < length).float()[None, None]
-    return F.pad(x, (0, size - length)), mask
 
 
 def _bounded(frames: Tensor, length_scale: float) -> Tensor:
