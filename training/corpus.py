@@ -1,8 +1,8 @@
 """Make a training corpus: sentences, spoken by the recipe's teachers, with symbols and their durations.
 
-`python -m training.corpus slt` writes training/runs/slt/corpus.npz. The texts come from packages of Debian: fortunes
-(en), fortunes-zh (zh; GPL-3.0 or later) and manpages-ja (ja; each page under its program's licence). They are spoken,
-not shipped.
+`python -m training.corpus slt` writes training/runs/speech/flite-slt.npz, unless it is there: recipes share what a
+teacher said. The texts come from packages of Debian: fortunes (en), fortunes-zh (zh; GPL-3.0 or later) and manpages-ja
+(ja; each page under its program's licence). They are spoken, not shipped.
 """
 
 import argparse
@@ -130,28 +130,30 @@ def spoken(recipe: Recipe, teacher: Teacher, most: int) -> Iterator[tuple[str, R
                 print(f"{teacher.voice}: {n}/{len(texts)} sentences, {kept} kept", flush=True)
 
 
-def build(recipe: Recipe, most: int) -> None:
-    """Write the corpus of a recipe."""
-    kept, rows, speakers = [], [], []
-    for number, teacher in enumerate(recipe.teachers.values()):
-        for text, row in spoken(recipe, teacher, most):
-            kept.append(text)
-            rows.append(row)
-            speakers.append(number)
-    folder = RUNS / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
+def corpus_path(teacher: Teacher) -> Path:
+    """Return the file of what a teacher said; recipes with the same teacher share it."""
+    return RUNS / "speech" / f"{teacher.synthesizer}-{teacher.voice}.npz"
+
+
+def build(recipe: Recipe, teacher: Teacher, most: int) -> None:
+    """Write what a teacher says, with the symbols and frames of a recipe, and the sentences beside it."""
+    kept, rows = [], []
+    for text, row in spoken(recipe, teacher, most):
+        kept.append(text)
+        rows.append(row)
+    path = corpus_path(teacher)
+    path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
-        folder / "corpus.npz",
+        path,
         ids=np.concatenate([np.array(r[0], np.int64) for r in rows]),
         frames=np.concatenate([np.array(r[1], np.int64) for r in rows]),
         samples=np.concatenate([r[2] for r in rows]),
         symbols_each=np.array([len(r[0]) for r in rows]),
         frames_each=np.array([sum(r[1]) for r in rows]),
-        speakers=np.array(speakers),
     )
-    (folder / "corpus.txt").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    path.with_suffix(".txt").write_text("\n".join(kept) + "\n", encoding="utf-8")
     hours = sum(len(r[2]) for r in rows) / recipe.sample_rate_hz / 3600
-    print(f"{len(rows)} sentences, {hours:.2f} h -> {folder / 'corpus.npz'}")
+    print(f"{len(rows)} sentences, {hours:.2f} h -> {path}")
 
 
 def main() -> None:
@@ -161,7 +163,11 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="most sentences of each teacher (default: the recipe's)")
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.voice]
-    build(recipe, arguments.most or recipe.sentences)
+    for teacher in dict.fromkeys(recipe.teachers.values()):
+        if corpus_path(teacher).exists():
+            print(f"{corpus_path(teacher)} is there already")
+        else:
+            build(recipe, teacher, arguments.most or recipe.sentences)
 
 
 if __name__ == "__main__":

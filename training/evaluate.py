@@ -1,127 +1,170 @@
-"""Measure a shipped English voice against its teacher: `python -m training.evaluate slt`.
+"""Measure the shipped voices against their teachers: `python -m training.evaluate` prints what voices/README.md tables.
 
-Prints the word error rates of pocketsphinx over the sentences of held_out.txt, none of which is in the corpus, and
-writes a picture of one sentence's spectrograms to the voice's folder.
+The sentences are those of held_out/, none of which is in a corpus. A picture of one sentence's spectrograms goes to
+each voice's folder.
 """
 
 import argparse
-import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from training.corpus import utterance
 from training.export import VOICES
 from training.losses import magnitudes
+from training.measures import (
+    Samples,
+    harmonic_contrast_db,
+    level_db,
+    mel_cepstral_distortion,
+    recognize,
+    steps_at_joins,
+    word_errors,
+    words,
+)
 from training.recipes import RECIPES, Recipe
-from training.teachers import speak
+from training.teachers import Teacher, speak
 
-HELD_OUT = Path(__file__).parent / "held_out.txt"
+HELD_OUT = Path(__file__).parent / "held_out"
 MODELS = Path(__file__).parent.parent / "models.toml"
-PICTURED = "Hello from two small cores."
+PICTURED = {"en": "Hello from two small cores.", "ja": "今日は、お元気ですか。", "zh": "你好，今天天气很好。"}
+BEFORE_S, AFTER_S = 0.008, 0.05
+"""How much of an utterance's beginning and end is to be silent."""
+CLIPPED = 0.999
+BAND_HZ = (3000.0, 4000.0)
+"""Where harmonics are hardest to resolve, of those that are to be."""
 
 
-def words(text: str) -> list[str]:
-    """Return the lower-case words of a text."""
-    return re.findall(r"[a-z']+", text.lower())
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """One speaker of a shipped voice, with the teacher that it learnt from."""
+
+    recipe: Recipe
+    name: str
+    folder: Path
+
+    @property
+    def teacher(self) -> Teacher:
+        """Return who taught it."""
+        return self.recipe.teachers[self.name]
+
+    @property
+    def label(self) -> str:
+        """Return what the service calls it."""
+        return f"{self.recipe.name}/{self.name}" if self.recipe.speakers else self.name
+
+    def taught(self, text: str) -> Samples:
+        """Return what the teacher makes of a text, at 16 kHz."""
+        samples: Samples = speak(self.teacher, text, self.recipe.sample_rate_hz).samples
+        return samples
+
+    def voice(self) -> Callable[[str], list[Samples]]:
+        """Return a function that speaks a sentence in windows, with the scales that models.toml sets."""
+        from vits import load_voice
+
+        voice = load_voice(self.folder / "G.pth", self.folder / "config.json", precision="float32")
+        tables = tomllib.loads(MODELS.read_text("utf-8"))["models"]
+        table: dict[str, Any] = next((table for table in tables if table["name"] == self.recipe.name), {})
+        scales = {key: table[key] for key in ("noise_scale", "noise_scale_w", "length_scale") if key in table}
+        speaker = self.recipe.speakers.index(self.name) if self.recipe.speakers else 0
+
+        def synthesize(text: str) -> list[Samples]:
+            return list(voice.stream(voice.ids(text, lang=self.teacher.language), speaker=speaker, **scales))
+
+        return synthesize
 
 
-def word_errors(said: list[str], heard: list[str]) -> int:
-    """Return the fewest insertions, deletions and substitutions between two lists of words."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
-        before, row[0] = row[0], i
-        for j, other in enumerate(heard, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
-    return row[-1]
+def speakers(recipe: Recipe, folder: Path) -> Iterator[Speaker]:
+    """Yield the speakers of a recipe's voice in a folder."""
+    for name in recipe.teachers:
+        yield Speaker(recipe, name, folder)
 
 
-def recognize(samples: np.ndarray) -> str:
-    """Return what pocketsphinx hears in samples float [n] at 16 kHz, with its own US English model."""
-    from pocketsphinx import Decoder
-
-    decoder: Any = Decoder(samprate=16000, loglevel="FATAL")
-    decoder.start_utt()
-    silence = np.zeros(4800, np.float32)
-    loud = samples / max(float(np.abs(samples).max()), 1e-3) * 0.5
-    audio = (np.concatenate([silence, loud, silence]) * 32767).astype(np.int16)
-    decoder.process_raw(audio.tobytes(), full_utt=True)
-    decoder.end_utt()
-    hypothesis = decoder.hyp()
-    return hypothesis.hypstr if hypothesis else ""
+def word_error_rate(pairs: list[tuple[str, Samples]]) -> float:
+    """Return the word error rate of pocketsphinx over sentences and their speech."""
+    errors = sum(word_errors(words(text), words(recognize(samples))) for text, samples in pairs)
+    return errors / sum(len(words(text)) for text, _ in pairs)
 
 
-def error_rate(synthesize: Callable[[str], np.ndarray], sentences: list[str], label: str, verbose: bool) -> float:
-    """Return the word error rate over sentences, and print it."""
-    errors, total, seconds = 0, 0, 0.0
-    for sentence in sentences:
-        samples = synthesize(sentence)
-        heard = recognize(samples)
-        errors += word_errors(words(sentence), words(heard))
-        total += len(words(sentence))
-        seconds += len(samples) / 16000
-        if verbose:
-            print(f"  {sentence}  ->  {heard}", flush=True)
-    print(f"{label}: word error rate {errors / total:.3f} over {total} words, {seconds:.1f} s of speech", flush=True)
-    return errors / total
+def measured(speaker: Speaker, most: int) -> dict[str, float]:
+    """Return what the table tells of one speaker, over at most so many sentences."""
+    sentences = (HELD_OUT / f"{speaker.teacher.language}.txt").read_text("utf-8").splitlines()[:most]
+    synthesize = speaker.voice()
+    windows = [synthesize(text) for text in sentences]
+    ours = [np.concatenate(parts) for parts in windows]
+    taught = [speaker.taught(text) for text in sentences]
+    rate = speaker.recipe.sample_rate_hz
+    joins, elsewhere = (max(steps) for steps in zip(*map(steps_at_joins, windows), strict=True))
+    found = {
+        "clipped samples": sum(int((np.abs(samples) >= CLIPPED).sum()) for samples in ours),
+        "largest step at joins": joins,
+        "largest step elsewhere": elsewhere,
+        "before, dB": max(level_db(samples[: round(BEFORE_S * rate)]) for samples in ours),
+        "after, dB": max(level_db(samples[-round(AFTER_S * rate) :]) for samples in ours),
+        "harmonics, dB": float(np.nanmean([harmonic_contrast_db(samples, *BAND_HZ) for samples in ours])),
+        "teacher's harmonics, dB": float(np.nanmean([harmonic_contrast_db(samples, *BAND_HZ) for samples in taught])),
+        "duration error": _duration_error(speaker, sentences, ours),
+        "distortion, dB": float(np.mean([mel_cepstral_distortion(a, b) for a, b in zip(ours, taught, strict=True)])),
+        "distortion of another sentence, dB": float(
+            np.mean([mel_cepstral_distortion(a, b) for a, b in zip(ours, taught[1:] + taught[:1], strict=True)])
+        ),
+    }
+    if speaker.teacher.language == "en":
+        found["word error rate"] = word_error_rate(list(zip(sentences, ours, strict=True)))
+        found["teacher's word error rate"] = word_error_rate(list(zip(sentences, taught, strict=True)))
+    return found
 
 
-def our_voice(name: str, folder: Path) -> Callable[[str], np.ndarray]:
-    """Return a function that speaks a sentence with a voice's shipped files, as models.toml has it speak."""
-    from vits import load_voice
-
-    voice = load_voice(folder / "G.pth", folder / "config.json", precision="float32")
-    tables = tomllib.loads(MODELS.read_text("utf-8"))["models"]
-    table: dict[str, Any] = next((table for table in tables if table["name"] == name), {})
-    scales = {key: table[key] for key in ("noise_scale", "noise_scale_w", "length_scale") if key in table}
-
-    def synthesize(text: str) -> np.ndarray:
-        return np.concatenate(list(voice.stream(voice.ids(text, lang="en"), **scales)))
-
-    return synthesize
+def _duration_error(speaker: Speaker, sentences: list[str], ours: list[Samples]) -> float:
+    """Return the mean of how much longer or shorter than the teacher's a sentence is, relative to the teacher's."""
+    errors = []
+    for text, samples in zip(sentences, ours, strict=True):
+        row = utterance(text, speaker.teacher, speaker.recipe)  # which has the teacher's own silent ends cut
+        if row is not None:
+            errors.append(abs(len(samples) / len(row[2]) - 1))
+    return float(np.mean(errors))
 
 
-def picture(recipe: Recipe, ours: Callable[[str], np.ndarray], path: Path) -> None:
+def picture(speaker: Speaker, path: Path) -> None:
     """Write the spectrograms of one sentence, the teacher's above ours."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    teacher = recipe.teachers[recipe.name]
+    text = PICTURED[speaker.teacher.language]
+    ours = np.concatenate(speaker.voice()(text))
+    teacher = f"{speaker.teacher.synthesizer} {speaker.teacher.voice} (teacher)"
     figure, axes = pyplot.subplots(2, 1, figsize=(11, 9), layout="constrained")
-    spoken = {
-        f"{teacher.synthesizer} {teacher.voice} (teacher)": speak(teacher, PICTURED, recipe.sample_rate_hz).samples,
-        recipe.name: ours(PICTURED),
-    }
-    for axis, (title, samples) in zip(axes, spoken.items(), strict=True):
+    for axis, (title, samples) in zip(axes, ((teacher, speaker.taught(text)), (speaker.label, ours)), strict=True):
         decibels = 20 * magnitudes(torch.from_numpy(samples)[None], 1024, 128)[0].log10().numpy()
-        extent = (0, len(samples) / recipe.sample_rate_hz, 0, recipe.sample_rate_hz / 2000)
+        extent = (0, len(samples) / speaker.recipe.sample_rate_hz, 0, speaker.recipe.sample_rate_hz / 2000)
         axis.imshow(decibels, origin="lower", aspect="auto", vmin=-40, vmax=35, extent=extent)
-        axis.set(title=f"{title}: {PICTURED}", ylabel="kHz")
+        axis.set(title=title, ylabel="kHz")
     axes[-1].set_xlabel("seconds")
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=70)
+    pyplot.close(figure)
 
 
 def main() -> None:
-    """Measure one voice."""
+    """Measure one voice, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("voice", choices=sorted(RECIPES))
-    parser.add_argument("--verbose", action="store_true", help="print what was heard")
-    parser.add_argument("--folder", type=Path, help="the voice's folder (default: the shipped one)")
+    parser.add_argument("voice", nargs="*", choices=sorted(RECIPES), help="which voices (default: all)")
+    parser.add_argument("--most", type=int, default=1000, help="at most so many sentences of each language")
+    parser.add_argument("--voices", type=Path, default=VOICES, help="the folder of the voices' folders")
     arguments = parser.parse_args()
-    recipe = RECIPES[arguments.voice]
-    folder = arguments.folder or VOICES / recipe.name
-    sentences = HELD_OUT.read_text("utf-8").splitlines()
-    ours = our_voice(recipe.name, folder)
-    teacher = recipe.teachers[recipe.name]
-    label = f"{teacher.synthesizer} {teacher.voice}"
-    error_rate(lambda text: speak(teacher, text, 16000).samples, sentences, label, arguments.verbose)
-    error_rate(ours, sentences, recipe.name, arguments.verbose)
-    picture(recipe, ours, folder / "spectrogram.png")
+    for name in arguments.voice or RECIPES:
+        folder = arguments.voices / name
+        for speaker in speakers(RECIPES[name], folder):
+            suffix = f"-{speaker.name}" if RECIPES[name].speakers else ""
+            picture(speaker, folder / f"spectrogram{suffix}.png")
+            for what, value in measured(speaker, arguments.most).items():
+                print(f"{speaker.label}  {what}: {value:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,14 @@ from pathlib import Path
 import torch
 
 from training.recipes import RECIPES, RUNS, Recipe
-from vits.checkpoint import TRAINING_ONLY
 
 VOICES = Path(__file__).parent.parent / "voices"
 
 
 def export(recipe: Recipe, folder: Path) -> None:
-    """Write the averaged weights in float16, without what only training needs, and the config, to a folder."""
+    """Write the averaged weights in float16, the posterior encoder's included, and the config, to a folder."""
     saved = torch.load(RUNS / recipe.name / "checkpoint.pth", map_location="cpu", weights_only=True)
-    model = {key: value.half() for key, value in saved["average"].items() if not key.startswith(TRAINING_ONLY)}
+    model = {key: value.half() for key, value in saved["average"].items()}
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"model": model, "iteration": saved["step"]}, folder / "G.pth")
     text = json.dumps(recipe.config(), ensure_ascii=False, indent=1)

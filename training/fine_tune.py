@@ -1,4 +1,4 @@
-"""A voice of one speaker out of one of several, to be taught further."""
+"""The weights of a trained voice as the beginning of another."""
 
 from collections.abc import Mapping
 
@@ -27,3 +27,30 @@ def single_speaker(state: Mapping[str, Tensor], speaker: int) -> dict[str, Tenso
         for bias, part in zip(biases, constant.chunk(len(biases)), strict=True):
             made[bias] += part
     return made
+
+
+def adapted(
+    weights: Mapping[str, Tensor], begun: Mapping[str, Tensor], speaker: int | None
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights to begin a network with that is like a trained one, and the modules that are new in it.
+
+    Args:
+        weights: of the trained network, in any precision.
+        begun: the new network's own state dict; modules that the trained one lacks keep what is in it.
+        speaker: the row of the trained network's speaker table to make a voice of one speaker of, or None.
+
+    Where the new network has several speakers and the trained one has not, their conditioning begins at zero: all
+    speak as the trained one does.
+    """
+    trained = {name: value.float() for name, value in weights.items()}
+    if speaker is not None:
+        trained = single_speaker(trained, speaker)
+    made, new = {}, dict[str, None]()
+    for name, value in begun.items():
+        if name in trained and trained[name].shape == value.shape:
+            made[name] = trained[name]
+        else:
+            conditions = name.rsplit(".", 2)[-2] in ("cond", "cond_layer")
+            made[name] = value * 0 if conditions else value
+            new[name.split(".")[0] + (".cond" if conditions else "")] = None
+    return made, list(new)

@@ -43,9 +43,9 @@ def _hz(mel: float) -> float:
     return mel * 200 / 3 if mel < 15 else 1000 * math.exp(math.log(6.4) * (mel - 15) / 27)
 
 
-def log_mel(samples: Tensor, sample_rate_hz: int, n_fft: int = 1024, hop_length: int = 256) -> Tensor:
-    """Return the log mel spectrogram [B, 80, n / hop] of samples [B, n]."""
-    filters = mel_filters(n_fft, sample_rate_hz)
+def log_mel(samples: Tensor, sample_rate_hz: int, n_fft: int = 1024, hop_length: int = 256, n_mels: int = 80) -> Tensor:
+    """Return the log mel spectrogram [B, n_mels, n / hop] of samples [B, n]."""
+    filters = mel_filters(n_fft, sample_rate_hz, n_mels)
     return (filters @ magnitudes(samples, n_fft, hop_length)).clamp(min=1e-5).log()
 
 

@@ -43,6 +43,8 @@ class Segments(NamedTuple):
     """float32 [B, 1, n], what the decoder made."""
     recorded: Tensor
     """float32 [B, 1, n], the same stretch of the corpus."""
+    n_heard: int
+    """How many of the B were made from latents of the recording; the others from the text alone."""
     kl: Tensor
     duration: Tensor
 
@@ -165,7 +167,7 @@ class Trainee(nn.Module):
             latents = torch.cat([latents, self.flow(drawn * mask[n:], mask[n:], g_drawn, reverse=True)])
         spoken = self.dec(latents[:, :, FLOW_REACH : FLOW_REACH + size], g)
         recorded = samples[:, :, FLOW_REACH * hop : (FLOW_REACH + size) * hop]
-        return Segments(spoken, recorded, kl[:, :, seen].sum() / mask[:, :, seen].sum(), duration)
+        return Segments(spoken, recorded, n, kl[:, :, seen].sum() / mask[:, :, seen].sum(), duration)
 
     def _duration_loss(self, hidden: Tensor, mask: Tensor, durations: Tensor, g: Tensor | None) -> Tensor:
         """Return the duration predictor's loss on durations int64 [B, S]."""
@@ -198,7 +200,7 @@ def _owners(durations: Tensor, starts: Tensor, size: int) -> Tensor:
 class PeriodDiscriminator(nn.Module):
     """Judges samples a period apart (HiFi-GAN), small."""
 
-    def __init__(self, period: int, channels: Sequence[int] = (1, 16, 32, 64, 128)) -> None:
+    def __init__(self, period: int, channels: Sequence[int] = (1, 16, 64, 128, 256)) -> None:
         super().__init__()
         self.period = period
         self.convs = nn.ModuleList(

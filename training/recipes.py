@@ -21,10 +21,10 @@ class Recipe:
     name: str
     teachers: Mapping[str, Teacher]
     """Who speaks the corpus, by the name of the speaker that is taught; several make a voice of several speakers."""
-    sentences: int = 9000
+    sentences: int = 4000
     """The most sentences that each teacher speaks."""
-    start_from: tuple[str, str] | None = None
-    """The recipe, and the speaker of it, whose trained weights this one begins with."""
+    start_from: tuple[str, str | None] | None = None
+    """The recipe, and the speaker of it where it has several, whose trained weights this one begins with."""
     use_sdp: bool = False
     """Whether durations are drawn from a flow or, without it, are always the same."""
     gin_channels: int = 64
@@ -55,7 +55,7 @@ class Recipe:
     batch: int = 8
     segment_frames: int = 16
     learning_rate: float = 5e-4
-    learning_rate_end: float = 5e-5
+    learning_rate_end: float = 1e-4
     steps: int = 7000
     from_text_from: int = 1500
     """The step from which half of the segments are made from text alone."""
@@ -121,11 +121,10 @@ def _from_trio(name: str, teacher: Teacher, speaker: str) -> Recipe:
     return Recipe(
         name,
         {name: teacher},
-        sentences=4000,
         start_from=("trio", speaker),
         use_sdp=True,
-        learning_rate=2e-4,
-        steps=3000,
+        learning_rate=3e-4,
+        steps=1200,
         from_text_from=0,
         adversarial_from=0,
     )
@@ -134,15 +133,15 @@ def _from_trio(name: str, teacher: Teacher, speaker: str) -> Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("slt", {"slt": FLITE_SLT}, sentences=5000),
+        Recipe("slt", {"slt": FLITE_SLT}, steps=10500),
         Recipe(
             "trio",
             {"amy": FLITE_SLT, "mei": MEI, "ling": CMN},
-            sentences=5000,
+            start_from=("slt", None),
             use_sdp=True,
-            steps=14000,
-            from_text_from=3000,
-            adversarial_from=10000,
+            steps=7000,
+            from_text_from=500,
+            adversarial_from=3500,
         ),
         _from_trio("rms", FLITE_RMS, "amy"),
         _from_trio("mei", MEI, "mei"),

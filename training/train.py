@@ -3,19 +3,22 @@
 import argparse
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.fine_tune import single_speaker
+from training.corpus import corpus_path
+from training.export import VOICES
+from training.fine_tune import adapted
 from training.losses import feature_loss, fooling_loss, judge_loss, log_mel, spectral_loss
 from training.model import Batch, Discriminators, Segments, Trainee
 from training.recipes import RECIPES, RUNS, Recipe
 
-MEL_WEIGHT, SPECTRAL_WEIGHT, FEATURE_WEIGHT = 20.0, 10.0, 10.0
+MEL_WEIGHT, SPECTRAL_WEIGHT, FEATURE_WEIGHT, FOOLING_WEIGHT = 20.0, 10.0, 10.0, 4.0
+FINE_MELS, COARSE_MELS = 80, 40
+"""Mel bands in which speech is compared: narrower and wider than the spacing of a voice's harmonics."""
 CLIP = 20.0
 WARM_UP_STEPS = 300
 AVERAGE = 0.999
@@ -24,17 +27,22 @@ SAVE_EVERY, LOG_EVERY = 250, 50
 
 
 class Corpus:
-    """A corpus in memory that hands out batches of utterances of like length."""
+    """What a recipe's teachers said, in memory, handed out in batches of utterances of like length."""
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
-        data = np.load(path)
+    def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.ids, self.durations = (
-            np.split(data[key], np.cumsum(data["symbols_each"])[:-1]) for key in ("ids", "frames")
-        )
-        self.samples = np.split(data["samples"], np.cumsum(data["frames_each"] * recipe.hop_length)[:-1])
-        frames = data["frames_each"]
-        self.speakers = data["speakers"] if "speakers" in data else np.zeros(len(frames), np.int64)
+        self.ids: list[np.ndarray] = []
+        self.durations: list[np.ndarray] = []
+        self.samples: list[np.ndarray] = []
+        self.speakers: list[int] = []
+        for speaker, teacher in enumerate(recipe.teachers.values()):
+            data = np.load(corpus_path(teacher))
+            symbols_ends, frames_each = np.cumsum(data["symbols_each"])[:-1], data["frames_each"]
+            self.ids += np.split(data["ids"], symbols_ends)
+            self.durations += np.split(data["frames"], symbols_ends)
+            self.samples += np.split(data["samples"], np.cumsum(frames_each * recipe.hop_length)[:-1])
+            self.speakers += [speaker] * len(frames_each)
+        frames = np.array([durations.sum() for durations in self.durations])
         self.order = [int(i) for i in np.argsort(frames, kind="stable") if frames[i] >= recipe.segment_frames]
 
     def batch(self, step: int) -> Batch:
@@ -52,7 +60,7 @@ class Corpus:
             durations=_stack([self.durations[i] for i in chosen], S).long(),
             samples=_stack([self.samples[i] for i in chosen], T * self.recipe.hop_length).float() / 32768,
             frames=torch.tensor([int(self.durations[i].sum()) for i in chosen]),
-            speakers=torch.tensor([int(self.speakers[i]) for i in chosen]),
+            speakers=torch.tensor([self.speakers[i] for i in chosen]),
         )
 
 
@@ -66,13 +74,15 @@ class Trainer:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.path = RUNS / recipe.name / "checkpoint.pth"
-        self.corpus = Corpus(RUNS / recipe.name / "corpus.npz", recipe)
+        self.corpus = Corpus(recipe)
         torch.manual_seed(0)
         self.trainee, self.judges = Trainee(recipe), Discriminators()
         self.optimizer = torch.optim.AdamW(self.trainee.parameters(), recipe.learning_rate, (0.8, 0.99), weight_decay=0)
-        self.judges_optimizer = torch.optim.AdamW(self.judges.parameters(), recipe.learning_rate / 2, (0.8, 0.99))
+        self.judges_optimizer = torch.optim.AdamW(self.judges.parameters(), recipe.learning_rate, (0.8, 0.99))
         self.average = {k: v.clone() for k, v in self.trainee.state_dict().items()}
         self.step = 0
+        self.skipped = 0
+        """Steps whose gradient was not finite, which changed nothing."""
         if self.path.exists():
             self.load()
         elif recipe.start_from:
@@ -94,17 +104,23 @@ class Trainer:
             part.load_state_dict(saved[name])
         self.average, self.step = saved["average"], saved["step"]
 
-    def _start_from(self, name: str, speaker: str) -> None:
-        """Begin with the weights of another recipe's speaker."""
-        saved = torch.load(RUNS / name / "checkpoint.pth", map_location="cpu", weights_only=True)
-        weights = single_speaker(saved["average"], RECIPES[name].speakers.index(speaker))
+    def _start_from(self, name: str, speaker: str | None) -> None:
+        """Begin with another recipe's weights: of its training where that is at hand, else of its shipped voice."""
+        training = RUNS / name / "checkpoint.pth"
+        saved = torch.load(training if training.exists() else VOICES / name / "G.pth", weights_only=True)
+        weights = saved["average"] if training.exists() else saved["model"]
+        row = RECIPES[name].speakers.index(speaker) if speaker else None
+        weights, new = adapted(weights, self.trainee.state_dict(), row)
+        print(f"{self.recipe.name} begins with {name}'s weights; new are {', '.join(new) or 'none'}", flush=True)
         self.trainee.load_state_dict(weights)
-        self.judges.load_state_dict(saved["judges"])
+        if "judges" in saved:
+            self.judges.load_state_dict(saved["judges"])
         self.average = {k: v.clone() for k, v in self.trainee.state_dict().items()}
 
     def save(self) -> None:
         """Write a checkpoint, replacing the last one in one move."""
         state = {name: part.state_dict() for name, part in self.parts().items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         torch.save({**state, "average": self.average, "step": self.step}, partial)
         os.replace(partial, self.path)
@@ -116,38 +132,50 @@ class Trainer:
         progress = min(self.step / recipe.steps, 1.0)
         rate = recipe.learning_rate * (recipe.learning_rate_end / recipe.learning_rate) ** progress
         rate *= min(1.0, (self.step + 1) / WARM_UP_STEPS)
-        for optimizer, scale in ((self.optimizer, 1.0), (self.judges_optimizer, 0.5)):
+        for optimizer in (self.optimizer, self.judges_optimizer):
             for group in optimizer.param_groups:
-                group["lr"] = rate * scale
+                group["lr"] = rate
         from_text = 0.0 if self.step < recipe.from_text_from else 0.5
         made: Segments = self.trainee(self.corpus.batch(self.step), from_text, noise_scale=0.5)
-        losses = {"kl": made.kl, "duration": made.duration}
-        spoken, recorded = made.spoken[:, 0], made.recorded[:, 0]
-        mel_spoken, mel_recorded = (log_mel(x, recipe.sample_rate_hz) for x in (spoken, recorded))
-        difference = (mel_spoken - mel_recorded).abs().mean((1, 2))
-        losses["mel"] = difference.mean()
-        losses["spectral"] = spectral_loss(spoken, recorded)
-        total = losses["kl"] + losses["duration"] + MEL_WEIGHT * losses["mel"] + SPECTRAL_WEIGHT * losses["spectral"]
+        losses = {"kl": made.kl, "duration": made.duration, **self._compared(made)}
+        total = losses["kl"] + losses["duration"] + SPECTRAL_WEIGHT * losses["spectral"]
+        total = total + MEL_WEIGHT * sum(loss for name, loss in losses.items() if name.startswith("mel"))
         if self.step >= recipe.adversarial_from:
             total = total + self._contest(made, losses)
-        _descend(self.optimizer, self.trainee, total)
+        self.skipped += not _descend(self.optimizer, self.trainee, total)
         self._follow()
         self.step += 1
-        n = round(len(difference) * (1 - from_text))
-        seen = {name: float(loss.detach()) for name, loss in losses.items()}
-        return seen | ({"mel_from_text": float(difference[n:].detach().mean())} if n < len(difference) else {})
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _compared(self, made: Segments) -> dict[str, Tensor]:
+        """Return the losses between what was spoken and what was recorded.
+
+        Text does not tell a voice's pitch to the percent. So what was made from it is compared in bands that are wider
+        than harmonics are apart: in narrower ones the decoder would do best by blurring the harmonics that it cannot
+        place, and the judges alone say that harmonics must be sharp.
+        """
+        n, rate = made.n_heard, self.recipe.sample_rate_hz
+        spoken, recorded = made.spoken[:, 0], made.recorded[:, 0]
+
+        def mel(which: slice, bands: int) -> Tensor:
+            a, b = (log_mel(x[which], rate, n_mels=bands) for x in (spoken, recorded))
+            return (a - b).abs().sum() / b[0].numel() / len(spoken)
+
+        losses = {"mel": mel(slice(0, n), FINE_MELS), "spectral": spectral_loss(spoken[:n], recorded[:n])}
+        return losses | ({"mel_from_text": mel(slice(n, None), COARSE_MELS)} if n < len(spoken) else {})
 
     def _contest(self, made: Segments, losses: dict[str, Tensor]) -> Tensor:
         """Teach the judges, then return what the decoder has to gain from them."""
         losses["judges"] = judge_loss(self.judges(made.recorded), self.judges(made.spoken.detach()))
-        _descend(self.judges_optimizer, self.judges, losses["judges"])
+        self.skipped += not _descend(self.judges_optimizer, self.judges, losses["judges"])
         self.judges.requires_grad_(False)
         with torch.no_grad():
-            recorded = self.judges(made.recorded)
+            recorded = self.judges(made.recorded[: made.n_heard])
         spoken = self.judges(made.spoken)
         self.judges.requires_grad_(True)
-        losses["fooling"], losses["feature"] = fooling_loss(spoken), feature_loss(recorded, spoken)
-        return losses["fooling"] + FEATURE_WEIGHT * losses["feature"]
+        heard = [[feature[: made.n_heard] for feature in features] for features in spoken]
+        losses["fooling"], losses["feature"] = fooling_loss(spoken), feature_loss(recorded, heard)
+        return FOOLING_WEIGHT * losses["fooling"] + FEATURE_WEIGHT * losses["feature"]
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -156,12 +184,15 @@ class Trainer:
             self.average[name].lerp_(value, 1 - decay)
 
 
-def _descend(optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> None:
+def _descend(optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> bool:
+    """Step down the gradient of a loss; return False where the gradient is not finite, and then change nothing."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     norm = nn.utils.clip_grad_norm_(module.parameters(), CLIP)
-    if torch.isfinite(norm):
-        optimizer.step()
+    if not torch.isfinite(norm):
+        return False
+    optimizer.step()
+    return True
 
 
 def main() -> None:
@@ -179,7 +210,8 @@ def main() -> None:
             shown.setdefault(name, []).append(loss)
         if trainer.step % LOG_EVERY == 0:
             means = "  ".join(f"{name} {sum(values) / len(values):.3f}" for name, values in shown.items())
-            print(f"step {trainer.step}  {(time.monotonic() - began) / LOG_EVERY:.2f} s  {means}", flush=True)
+            skipped = f"  skipped {trainer.skipped}" if trainer.skipped else ""
+            print(f"step {trainer.step}  {(time.monotonic() - began) / LOG_EVERY:.2f} s  {means}{skipped}", flush=True)
             began, shown = time.monotonic(), {}
         if trainer.step % SAVE_EVERY == 0 or trainer.step == trainer.recipe.steps:
             trainer.save()

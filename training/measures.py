@@ -1,0 +1,140 @@
+"""What is measured of speech: what is heard, how far it is from a teacher's, and its faults at joins and ends."""
+
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from training.losses import magnitudes, mel_filters
+
+Samples = npt.NDArray[np.float32]
+
+RATE_HZ = 16000
+CEPSTRUM_N_FFT, CEPSTRUM_HOP, CEPSTRUM_BANDS, CEPSTRA = 1024, 80, 80, 24
+FLOOR_DB = -60.0
+"""Below the loudest band of an utterance; what is quieter counts as silence."""
+VOICED_DB = 12.0
+"""How far harmonics stand above the valleys between them, up to 2 kHz, in a frame that counts as voiced. Of white noise
+one frame in two seems to have some by 6 dB, none of 600 by 12."""
+
+
+def words(text: str) -> list[str]:
+    """Return the lower-case words of a text."""
+    return re.findall(r"[a-z']+", text.lower())
+
+
+def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
+    """Return the fewest insertions, deletions and substitutions between two lists of words."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(said, 1):
+        before, row[0] = row[0], i
+        for j, other in enumerate(heard, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
+    return row[-1]
+
+
+def recognize(samples: Samples) -> str:
+    """Return what pocketsphinx hears in samples float [n] at 16 kHz, with its own US English model."""
+    from pocketsphinx import Decoder
+
+    decoder: Any = Decoder(samprate=RATE_HZ, loglevel="FATAL")
+    decoder.start_utt()
+    silence = np.zeros(4800, np.float32)
+    loud = samples / max(float(np.abs(samples).max()), 1e-3) * 0.5
+    audio = (np.concatenate([silence, loud, silence]) * 32767).astype(np.int16)
+    decoder.process_raw(audio.tobytes(), full_utt=True)
+    decoder.end_utt()
+    hypothesis = decoder.hyp()
+    return hypothesis.hypstr if hypothesis else ""
+
+
+@functools.cache
+def _cosines() -> npt.NDArray[np.float64]:
+    bands = np.arange(CEPSTRUM_BANDS) + 0.5
+    return np.cos(np.pi * np.arange(1, CEPSTRA + 1)[:, None] * bands / CEPSTRUM_BANDS) / CEPSTRUM_BANDS
+
+
+def mel_cepstra(samples: Samples) -> npt.NDArray[np.float64]:
+    """Return mel cepstra [T, CEPSTRA], without the 0th, every 5 ms of samples at 16 kHz, its silent ends left out."""
+    spectrum = magnitudes(torch.from_numpy(samples)[None], CEPSTRUM_N_FFT, CEPSTRUM_HOP)[0]
+    bands = (mel_filters(CEPSTRUM_N_FFT, RATE_HZ, CEPSTRUM_BANDS) @ spectrum).double().numpy().T
+    floor = bands.max() * 10 ** (FLOOR_DB / 20)
+    heard = np.flatnonzero((bands > floor).any(1))
+    logs = np.log(np.maximum(bands[heard[0] : heard[-1] + 1], floor))
+    cepstra: npt.NDArray[np.float64] = logs @ _cosines().T
+    return cepstra
+
+
+def warped_distance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Return the mean distance of a [S, C] and b [T, C] along the path of dynamic time warping that makes it least.
+
+    Steps go one frame on in a, in b or in both; the mean is over the steps of the path.
+    """
+    costs = np.sqrt(((a[:, None] - b[None]) ** 2).sum(2))
+    total, steps = np.full(costs.shape, np.inf), np.zeros(costs.shape)
+    for i in range(len(a)):
+        for j in range(len(b)):
+            if i == j == 0:
+                total[0, 0], steps[0, 0] = costs[0, 0], 1
+                continue
+            before = [(x, y) for x, y in ((i - 1, j - 1), (i - 1, j), (i, j - 1)) if x >= 0 and y >= 0]
+            best = min(before, key=lambda cell: total[cell])
+            total[i, j], steps[i, j] = total[best] + costs[i, j], steps[best] + 1
+    return float(total[-1, -1] / steps[-1, -1])
+
+
+def mel_cepstral_distortion(a: Samples, b: Samples) -> float:
+    """Return the mel-cepstral distortion in dB (Kubichek, 1993) of two utterances at 16 kHz, warped in time."""
+    # For cepstra of log amplitude whose cosine series has 2 c_n: 20 / ln 10 * sqrt(2 * sum d^2).
+    return float(20 / np.log(10) * np.sqrt(2) * warped_distance(mel_cepstra(a), mel_cepstra(b)))
+
+
+def level_db(samples: Samples) -> float:
+    """Return the root mean square of samples in dB of full scale."""
+    return float(10 * np.log10(np.mean(samples.astype(np.float64) ** 2) + 1e-12))
+
+
+def steps_at_joins(windows: Sequence[Samples]) -> tuple[float, float]:
+    """Return the largest step between neighbouring samples at the joins of windows, and elsewhere."""
+    steps = np.abs(np.diff(np.concatenate(windows)))
+    joins = np.cumsum([len(window) for window in windows])[:-1] - 1
+    elsewhere = np.delete(steps, joins)
+    return float(steps[joins].max(initial=0)), float(elsewhere.max())
+
+
+def harmonic_contrast_db(samples: Samples, low_hz: float, high_hz: float) -> float:
+    """Return how far harmonics stand above the valleys between them in a band, in dB; nan where nothing is voiced.
+
+    Each frame's pitch is the one whose harmonics stand out most from 200 to 2 000 Hz; frames where they do not are
+    left out. A band without harmonics gives about 0.
+    """
+    spectrum = magnitudes(torch.from_numpy(samples)[None], 1024, 256)[0].numpy().T
+    decibels = 20 * np.log10(spectrum)
+    loud = decibels[decibels.max(1) > decibels.max() - 30]
+    pitches = 75 * 1.004 ** np.arange(380)  # to 340 Hz
+    scores = np.stack([_contrast(loud, pitch, 200, 2000) for pitch in pitches])
+    voiced = scores.max(0) > VOICED_DB
+    best = pitches[scores.argmax(0)]
+    found = [_contrast(loud[i : i + 1], best[i], low_hz, high_hz)[0] for i in np.flatnonzero(voiced)]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _contrast(
+    decibels: npt.NDArray[np.float32], pitch_hz: float, low_hz: float, high_hz: float
+) -> npt.NDArray[np.float32]:
+    """Return [T], the mean of spectra [T, F] to 8 kHz at a pitch's multiples in a band, less that half-way between."""
+    multiples = np.arange(np.ceil(low_hz / pitch_hz), high_hz // pitch_hz + 1) * pitch_hz
+    made: npt.NDArray[np.float32] = (_at(decibels, multiples) - _at(decibels, multiples - pitch_hz / 2)).mean(1)
+    return made
+
+
+def _at(decibels: npt.NDArray[np.float32], hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return spectra [T, F] to 8 kHz at frequencies [N] between their bins: [T, N]."""
+    place = hertz / (RATE_HZ / 2) * (decibels.shape[1] - 1)
+    below = place.astype(int)
+    made: npt.NDArray[np.float32] = decibels[:, below] + (place - below) * (decibels[:, below + 1] - decibels[:, below])
+    return made
