@@ -22,7 +22,7 @@ from vits.text import clean
 
 FORTUNES = Path("/usr/share/games/fortunes")
 JAPANESE_MANUALS = Path("/usr/share/man/ja")
-SILENCE_BEFORE_S = 0.016
+SILENCE_BEFORE_S = 0.048
 SILENCE_AFTER_S = 0.16
 WORDS = re.compile(r"[A-Za-z][a-z']*(?:, [A-Za-z][a-z']*|[ -][A-Za-z][a-z']*)*[.!?]")
 CHARACTERS = re.compile(r"[\u4e00-\u9fff]+(?:[，、；：][\u4e00-\u9fff]+)*[。！？]")
@@ -97,7 +97,10 @@ def utterance(text: str, teacher: Teacher, recipe: Recipe) -> Row | None:
     if not phones or not sounds:
         return None
     first, last = phones[sounds[0]][1], phones[sounds[-1]][2]
-    begin = max(first - SILENCE_BEFORE_S, 0.0)
+    lead = round(SILENCE_BEFORE_S * rate)
+    samples = np.concatenate([np.zeros(lead, np.float32), samples])
+    phones = [(name, start + lead / rate, end + lead / rate) for name, start, end in phones]
+    begin, last = first, last + lead / rate
     phones = [(name, start - begin, end - begin) for name, start, end in phones[sounds[0] : sounds[-1] + 1]]
     end = min(last + SILENCE_AFTER_S, len(samples) / rate) - begin
     phones.append((" ", last - begin, end))

@@ -75,16 +75,20 @@ def warped_distance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> f
     Steps go one frame on in a, in b or in both; the mean is over the steps of the path.
     """
     costs = np.sqrt(((a[:, None] - b[None]) ** 2).sum(2))
-    total, steps = np.full(costs.shape, np.inf), np.zeros(costs.shape)
-    for i in range(len(a)):
-        for j in range(len(b)):
-            if i == j == 0:
-                total[0, 0], steps[0, 0] = costs[0, 0], 1
-                continue
-            before = [(x, y) for x, y in ((i - 1, j - 1), (i - 1, j), (i, j - 1)) if x >= 0 and y >= 0]
-            best = min(before, key=lambda cell: total[cell])
-            total[i, j], steps[i, j] = total[best] + costs[i, j], steps[best] + 1
-    return float(total[-1, -1] / steps[-1, -1])
+    S, T = costs.shape
+    # Cells of one antidiagonal depend on the two before it only; index i + 1 holds row i, and row -1 is never entered.
+    total, steps = np.full((3, S + 1), np.inf), np.zeros((3, S + 1))
+    for diagonal in range(S + T - 1):
+        i = np.arange(max(0, diagonal - T + 1), min(S, diagonal + 1))
+        now, last, before = (diagonal - n for n in range(3))
+        came = np.stack([total[before % 3, i], total[last % 3, i], total[last % 3, i + 1]])
+        length = np.stack([steps[before % 3, i], steps[last % 3, i], steps[last % 3, i + 1]])
+        best = came.argmin(0)[None]
+        total[now % 3], steps[now % 3] = np.inf, 0
+        least = np.take_along_axis(came, best, 0)[0] if diagonal else 0.0
+        total[now % 3, i + 1] = costs[i, diagonal - i] + least
+        steps[now % 3, i + 1] = 1 + np.take_along_axis(length, best, 0)[0]
+    return float(total[(S + T - 2) % 3, S] / steps[(S + T - 2) % 3, S])
 
 
 def mel_cepstral_distortion(a: Samples, b: Samples) -> float:

@@ -106,8 +106,13 @@ class Recipe:
             "model": model,
             "symbols": list(self.symbols),
             "speakers": {name: number for number, name in enumerate(self.speakers)},
-            "languages": list(dict.fromkeys(teacher.language for teacher in self.teachers.values())),
+            "languages": self._languages(),
         }
+
+    def _languages(self) -> dict[str, list[str]] | list[str]:
+        """Return what each speaker speaks, or the one voice."""
+        spoken = {name: [teacher.language] for name, teacher in self.teachers.items()}
+        return spoken if self.speakers else next(iter(spoken.values()))
 
 
 FLITE_SLT = Teacher("flite", "slt", "en")
