@@ -1,7 +1,6 @@
 """The voices that come with it: whole, small enough, and speaking without clicks or clipping."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,9 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module", params=sorted(RECIPES))
-def voice(request: pytest.FixtureRequest) -> Iterator[tuple[str, Voice]]:
+def voice(request: pytest.FixtureRequest) -> tuple[str, Voice]:
     folder = VOICES / request.param
-    yield request.param, load_voice(folder / "G.pth", folder / "config.json", precision="float32")
+    return request.param, load_voice(folder / "G.pth", folder / "config.json", precision="float32")
 
 
 def checkpoint(name: str) -> dict[str, torch.Tensor]:
