@@ -6,7 +6,7 @@ each voice's folder.
 
 import argparse
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,41 @@ def speakers(recipe: Recipe, folder: Path) -> Iterator[Speaker]:
         yield Speaker(recipe, name, folder)
 
 
-def word_error_rate(pairs: list[tuple[str, Samples]]) -> float:
+def word_error_rate(sentences: list[str], speech: list[Samples]) -> float:
     """Return the word error rate of pocketsphinx over sentences and their speech."""
-    errors = sum(word_errors(words(text), words(recognize(samples))) for text, samples in pairs)
-    return errors / sum(len(words(text)) for text, _ in pairs)
+    heard = map(recognize, speech)
+    errors = sum(word_errors(words(text), words(what)) for text, what in zip(sentences, heard, strict=True))
+    return errors / sum(len(words(text)) for text in sentences)
 
 
-def measured(speaker: Speaker, most: int) -> dict[str, float]:
-    """Return what the table tells of one speaker, over at most so many sentences."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the table tells of one speaker."""
+
+    word_error_rate: float | None
+    """Of pocketsphinx, in English; so too the teacher's."""
+    teachers_word_error_rate: float | None
+    distortion_db: float
+    """Mel-cepstral, from the teacher's speech of the same sentence."""
+    distortion_from_another_db: float
+    """From the teacher's speech of another sentence: what nothing in common would give."""
+    duration_error: float
+    """Of whole sentences, relative to the teacher's."""
+    harmonics_db: float
+    """How far they stand out in BAND_HZ."""
+    teachers_harmonics_db: float
+    step_at_joins: float
+    """The largest between two neighbouring samples."""
+    step_elsewhere: float
+    before_db: float
+    """The loudest beginning; so too the loudest end."""
+    after_db: float
+    clipped: int
+    """Samples at full scale."""
+
+
+def measured(speaker: Speaker, most: int) -> Measured:
+    """Return the measures of one speaker, over at most so many sentences."""
     sentences = (HELD_OUT / f"{speaker.teacher.language}.txt").read_text("utf-8").splitlines()[:most]
     synthesize = speaker.voice()
     windows = [synthesize(text) for text in sentences]
@@ -100,24 +127,48 @@ def measured(speaker: Speaker, most: int) -> dict[str, float]:
     taught = [speaker.taught(text) for text in sentences]
     rate = speaker.recipe.sample_rate_hz
     joins, elsewhere = (max(steps) for steps in zip(*map(steps_at_joins, windows), strict=True))
-    found = {
-        "clipped samples": sum(int((np.abs(samples) >= CLIPPED).sum()) for samples in ours),
-        "largest step at joins": joins,
-        "largest step elsewhere": elsewhere,
-        "before, dB": max(level_db(samples[: round(BEFORE_S * rate)]) for samples in ours),
-        "after, dB": max(level_db(samples[-round(AFTER_S * rate) :]) for samples in ours),
-        "harmonics, dB": float(np.nanmean([harmonic_contrast_db(samples, *BAND_HZ) for samples in ours])),
-        "teacher's harmonics, dB": float(np.nanmean([harmonic_contrast_db(samples, *BAND_HZ) for samples in taught])),
-        "duration error": _duration_error(speaker, sentences, ours),
-        "distortion, dB": float(np.mean([mel_cepstral_distortion(a, b) for a, b in zip(ours, taught, strict=True)])),
-        "distortion of another sentence, dB": float(
-            np.mean([mel_cepstral_distortion(a, b) for a, b in zip(ours, taught[1:] + taught[:1], strict=True)])
-        ),
-    }
-    if speaker.teacher.language == "en":
-        found["word error rate"] = word_error_rate(list(zip(sentences, ours, strict=True)))
-        found["teacher's word error rate"] = word_error_rate(list(zip(sentences, taught, strict=True)))
-    return found
+    english = speaker.teacher.language == "en"
+    return Measured(
+        word_error_rate=word_error_rate(sentences, ours) if english else None,
+        teachers_word_error_rate=word_error_rate(sentences, taught) if english else None,
+        distortion_db=_mean(map(mel_cepstral_distortion, ours, taught)),
+        distortion_from_another_db=_mean(map(mel_cepstral_distortion, ours, taught[1:] + taught[:1])),
+        duration_error=_duration_error(speaker, sentences, ours),
+        harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in ours),
+        teachers_harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in taught),
+        step_at_joins=joins,
+        step_elsewhere=elsewhere,
+        before_db=max(level_db(samples[: round(BEFORE_S * rate)]) for samples in ours),
+        after_db=max(level_db(samples[-round(AFTER_S * rate) :]) for samples in ours),
+        clipped=sum(int((np.abs(samples) >= CLIPPED).sum()) for samples in ours),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean of the values that are numbers."""
+    return float(np.nanmean(list(values)))
+
+
+HEAD = """\
+| speaker | word errors (teacher's) | distortion, dB (from another sentence) | duration error | harmonics, dB \
+(teacher's) | largest step at joins (elsewhere) | before / after, dB | clipped |
+| --- | --- | --- | --- | --- | --- | --- | --- |"""
+
+
+def row(speaker: Speaker, m: Measured) -> str:
+    """Return a speaker's row of the table."""
+    errors = "" if m.word_error_rate is None else f"{m.word_error_rate:.3f} ({m.teachers_word_error_rate:.3f})"
+    cells = (
+        speaker.label,
+        errors,
+        f"{m.distortion_db:.2f} ({m.distortion_from_another_db:.2f})",
+        f"{m.duration_error:.1%}",
+        f"{m.harmonics_db:.1f} ({m.teachers_harmonics_db:.1f})",
+        f"{m.step_at_joins:.3f} ({m.step_elsewhere:.3f})",
+        f"{m.before_db:.0f} / {m.after_db:.0f}",
+        str(m.clipped),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _duration_error(speaker: Speaker, sentences: list[str], ours: list[Samples]) -> float:
@@ -158,13 +209,13 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1000, help="at most so many sentences of each language")
     parser.add_argument("--voices", type=Path, default=VOICES, help="the folder of the voices' folders")
     arguments = parser.parse_args()
+    print(HEAD)
     for name in arguments.voice or RECIPES:
         folder = arguments.voices / name
         for speaker in speakers(RECIPES[name], folder):
             suffix = f"-{speaker.name}" if RECIPES[name].speakers else ""
             picture(speaker, folder / f"spectrogram{suffix}.png")
-            for what, value in measured(speaker, arguments.most).items():
-                print(f"{speaker.label}  {what}: {value:.3f}", flush=True)
+            print(row(speaker, measured(speaker, arguments.most)), flush=True)
 
 
 if __name__ == "__main__":
