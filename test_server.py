@@ -353,7 +353,7 @@ def test_speakers_lists_everybody_who_is_loaded(client: TestClient) -> None:
     assert "en" in row["languages"]
     assert (row["noise_scale"], row["noise_scale_w"], row["length_scale"]) == (0.667, 0.8, 1.0)
     assert answer["ranges"]["speed"] == [0.25, 4.0]
-    assert answer["formats"] == ["wav", "mp3", "opus", "flac", "pcm"]
+    assert answer["formats"] == ["wav", "mp3", "opus", "flac", "pcm", "pcm24k"]
 
 
 def test_every_listed_id_speaks(client: TestClient) -> None:
@@ -461,7 +461,7 @@ BODIES: dict[str, tuple[bytes, str, int]] = {
     "huge integer": (b'{"text": "a", "noise_scale": 1' + b"0" * 400 + b"}", "application/json", 400),
     "a bool for a number": (b'{"text": "a", "noise_scale": true}', "application/json", 400),
     "null": (b'{"text": "a", "noise_scale": null}', "application/json", 400),
-    "a fraction for a seed": (b'{"text": "a", "seed": 1.0}', "application/json", 400),
+    "a fraction for a seed": (b'{"text": "a", "seed": 1.5}', "application/json", 400),
     "a number for a switch": (b'{"text": "a", "stream": 1}', "application/json", 400),
     "null for a switch": (b'{"text": "a", "stream": null}', "application/json", 400),
     "a key": (b'{"text": "a", "key": "a"}', "application/json", 400),

@@ -370,7 +370,8 @@ def test_nginx_speaks_for_the_server_with_queries_as_long_as_its_own(
     server = start_server()
     proxy = nginx(server.port)
     assert speak(proxy, quote("你好。Hello. " * 180)) == speak(server, quote("你好。Hello. " * 180))
-    assert proxy.get_json("/metrics")[0] == server.get_json("/metrics")[0]
+    with urlopen(proxy.url + "/metrics", timeout=30) as response:
+        assert b"speak_cache_bytes" in response.read()
 
 
 def test_nginx_streams_for_the_server_while_it_computes(
