@@ -18,6 +18,10 @@ from vits.network import DurationPredictor, ResidualCouplingBlock, TextEncoder, 
 FLOW_REACH = 32
 """Frames on each side on which the flow's output depends: 4 couplings of 4 layers with kernel 5."""
 
+BEGINNINGS = 0.15
+"""The share of segments that begin with their utterance. By chance one in a hundred would; so seldom does the decoder
+hear nothing before a first frame that it answers with a click, as it may where a segment begins within speech."""
+
 
 class Batch(NamedTuple):
     """A padded batch: B utterances of at most S symbols and T frames."""
@@ -151,6 +155,7 @@ class Trainee(nn.Module):
         size, hop = self.recipe.segment_frames, self.recipe.hop_length
         wide = size + 2 * FLOW_REACH
         starts = (torch.rand(len(batch.ids)) * (batch.frames - size + 1)).long()
+        starts = starts * (torch.rand(len(batch.ids)) >= BEGINNINGS)
         samples = cut(batch.samples[:, None], (starts - FLOW_REACH) * hop, wide * hop)
         mask = cut(within(batch.frames, batch.samples.shape[1] // hop), starts - FLOW_REACH, wide)
         owner = _owners(durations, starts - FLOW_REACH, wide)[:, None].expand(-1, m_p.shape[1], -1)
