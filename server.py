@@ -996,12 +996,17 @@ def refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+def refuse_unknown(parameters: Iterable[str], known: tuple[str, ...]) -> None:
+    """Raise where there is a parameter that nobody knows."""
+    for name in parameters:
+        if name not in known:
+            message = f"There is no parameter {name!r}; there is " + ", ".join(known)
+            raise Refusal(400, "unknown_parameter", message)
+
+
 def read_request(state: State, parameters: Mapping[str, object], accept: str = "") -> SpeakRequest:
     """The request that the parameters and the Accept header make, or a refusal that says what is wrong with them."""
-    for name in parameters:
-        if name not in PARAMETERS:
-            message = f"There is no parameter {name!r}; there is " + ", ".join(PARAMETERS)
-            raise Refusal(400, "unknown_parameter", message)
+    refuse_unknown(parameters, PARAMETERS)
     text = read_text(parameters, state["settings"].max_text_chars)
     model, speaker = find_speaker(state, read_string(parameters, "speaker"))
     lang = read_string(parameters, "lang")
@@ -1413,10 +1418,7 @@ async def openai_speech(request: Request[State]) -> Response:
 
 def from_openai(state: State, body: Mapping[str, object]) -> dict[str, object]:
     """The parameters of /speak that mean the same as OpenAI's."""
-    for name in body:
-        if name not in OPENAI_PARAMETERS:
-            message = f"There is no parameter {name!r}; there is " + ", ".join(OPENAI_PARAMETERS)
-            raise Refusal(400, "unknown_parameter", message)
+    refuse_unknown(body, OPENAI_PARAMETERS)
     for name in OPENAI_REQUIRED:
         if name not in body:
             raise Refusal(400, "missing_text" if name == "input" else "bad_request", f"{name} is missing.")

@@ -237,15 +237,16 @@ def recording(content: bytes) -> tuple[Any, int]:
 # Settings
 
 
+MODEL_A = model_table("a", "multi_speaker_sdp")
 SETTINGS_THAT_CANNOT_BE = {
     "no TOML": ("[server", "expected a readable TOML file"),
     "no models": ("[server]\nthreads = 1", "at least one model with load = true"),
     "unknown table": (
-        model_table("a", "multi_speaker_sdp") + "[cache]\n",
+        MODEL_A + "[cache]\n",
         "top level: cache = {}: expected none: unknown key",
     ),
     "unknown server key": (
-        model_table("a", "multi_speaker_sdp") + "[server]\nthread = 1",
+        MODEL_A + "[server]\nthread = 1",
         "[server]: thread = 1: expected none",
     ),
     "unknown model key": (
@@ -253,7 +254,7 @@ SETTINGS_THAT_CANNOT_BE = {
         "[[models]] a: loud = True: expected none",
     ),
     "duplicate": (
-        model_table("a", "multi_speaker_sdp") + model_table("a", "multi_speaker_sdp"),
+        MODEL_A + MODEL_A,
         "[[models]]: name = 'a': expected once, found 2 times",
     ),
     "no name": ("[[models]]\nload = true", "[[models]] number 1: name = (missing): expected a name"),
@@ -273,27 +274,27 @@ SETTINGS_THAT_CANNOT_BE = {
     ),
     "language": (model_table("a", "multi_speaker_sdp", 'lang = "fr"'), "lang = 'fr': expected one of auto, zh, ja"),
     "threads": (
-        model_table("a", "multi_speaker_sdp") + "[server]\nthreads = 0",
+        MODEL_A + "[server]\nthreads = 0",
         "[server]: threads = 0: expected a whole number from 1",
     ),
     "threads is a bool": (
-        model_table("a", "multi_speaker_sdp") + "[server]\nthreads = true",
+        MODEL_A + "[server]\nthreads = true",
         "threads = True: expected a whole number",
     ),
     "an origin with a path": (
-        model_table("a", "multi_speaker_sdp") + '[server]\ncors_origins = ["https://example.org/"]',
+        MODEL_A + '[server]\ncors_origins = ["https://example.org/"]',
         "cors_origins = ['https://example.org/']: expected a list of origins",
     ),
     "an origin without a list": (
-        model_table("a", "multi_speaker_sdp") + '[server]\ncors_origins = "*"',
+        MODEL_A + '[server]\ncors_origins = "*"',
         "cors_origins = '*': expected a list of origins",
     ),
     "less than no cache": (
-        model_table("a", "multi_speaker_sdp") + "[server]\ncache_mb = -1",
+        MODEL_A + "[server]\ncache_mb = -1",
         "cache_mb = -1: expected a whole number from 0",
     ),
     "precision": (
-        model_table("a", "multi_speaker_sdp") + '[server]\nprecision = "int8"',
+        MODEL_A + '[server]\nprecision = "int8"',
         "precision = 'int8': expected one of auto,",
     ),
 }
@@ -331,7 +332,7 @@ def test_paths_are_relative_to_the_settings(tmp_path: Path) -> None:
 
 
 def test_threads_are_the_physical_cores_by_default(write_settings: Callable[[str], Path]) -> None:
-    settings = server.read_settings(write_settings(model_table("a", "multi_speaker_sdp")))
+    settings = server.read_settings(write_settings(MODEL_A))
     assert 1 <= settings.threads <= len(os.sched_getaffinity(0))
 
 

@@ -40,9 +40,8 @@ def control_group(limit_mb: int) -> Iterator[Path]:
         ) from None
     try:
         for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
-            if (
-                group / name
-            ).exists():  # The second counts swap too; a kernel without swap accounting has no such file.
+            # The second counts swap too; a kernel without swap accounting has no such file.
+            if (group / name).exists():
                 (group / name).write_text(str(limit_mb * 2**20))
         yield group
     finally:

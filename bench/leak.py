@@ -24,12 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from bench import original
 from server import CACHE_CAPACITIES, ModelSettings, allocator, read_settings, resident_bytes
-from vits import Voice
-from vits.checkpoint import load_network, read_config
-from vits.decoder import Generator, Window
+from vits import Voice, load_voice
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = {"enc_p": "encoder", "dp": "durations", "flow": "flow"}
@@ -89,36 +88,10 @@ class Probe:
         return sum(b"create:cache_miss" in line for line in self._verbose.read().splitlines())
 
 
-class WholeDecoder:
-    """The decoder over a whole utterance, in the place of the windowed one."""
-
-    dtype = torch.float32
-
-    def __init__(self, generator: Generator) -> None:
-        """With the weights that the windowed one would have taken."""
-        self.generator = generator
-
-    def windows(self, n_frames: int) -> Iterator[Window]:
-        """Yield one window, as long as the utterance."""
-        yield Window(0, n_frames, n_frames)
-
-    def bias(self, g: Tensor | None) -> Tensor | None:
-        """Return the speaker, which the generator takes as it is."""
-        return g
-
-    def __call__(self, z: Tensor, window: Window, g: Tensor | None) -> Tensor:
-        """Return samples, float32 [T * hop]."""
-        samples: Tensor = self.generator(z, g)[0, 0]
-        return samples
-
-
 def load(settings: ModelSettings, precision: str, *, whole: bool) -> Voice:
     """Return the voice; for `whole` one that meets new shapes with every length."""
-    config = read_config(settings.config)
-    voice = Voice(config, load_network(settings.checkpoint, config), precision)
-    if whole:
-        voice._decoder = WholeDecoder(load_network(settings.checkpoint, config).dec)  # type: ignore[assignment]
-    return voice
+    kind = original.load_voice if whole else load_voice
+    return kind(settings.checkpoint, settings.config, precision)
 
 
 def watch(voice: Voice, probe: Probe) -> None:

@@ -14,11 +14,27 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.utils import register_custom_op_symbolic
 
-from bench.original import durations, samples_of
 from vits.checkpoint import Network
+from vits.network import StochasticDurationPredictor
 
 INPUTS = ("ids", "speaker", "duration_noise", "noise", "noise_scale")
 OPSET = 17
+
+
+def durations(network: Network, ids: Tensor, noise: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return frames of each id [T], and m_p and logs_p [1, C, T], from ids [1, T], noise [1, 2, T] and speaker g."""
+    mask = ids.new_ones((1, 1, ids.shape[1]), dtype=torch.float32)
+    x, m_p, logs_p = network.enc_p(ids, mask)
+    sdp = isinstance(network.dp, StochasticDurationPredictor)
+    log_durations = network.dp(x, mask, noise, g) if sdp else network.dp(x, mask, g)
+    return torch.ceil(torch.exp(log_durations))[0, 0], m_p, logs_p
+
+
+def samples_of(network: Network, z_p: Tensor, g: Tensor | None) -> Tensor:
+    """Return samples [T * hop] from prior latents z_p [1, C, T]."""
+    z = network.flow(z_p, z_p.new_ones((1, 1, z_p.shape[2])), g)
+    samples: Tensor = network.dec(z, g)[0, 0]
+    return samples
 
 
 class Speech(nn.Module):

@@ -8,7 +8,7 @@ still.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,29 +17,37 @@ from torch import Tensor
 
 from vits import Voice
 from vits.checkpoint import Config, Network, load_network, read_config
-from vits.network import StochasticDurationPredictor
-from vits.voice import Samples
+from vits.decoder import Generator, Window
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 
-def durations(
-    network: Network, ids: Tensor, noise: Tensor, g: Tensor | None, length_scale: float = 1.0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return frames of each id [T], and m_p and logs_p [1, C, T], from ids [1, T], noise [1, 2, T] and speaker g."""
-    mask = ids.new_ones((1, 1, ids.shape[1]), dtype=torch.float32)
-    x, m_p, logs_p = network.enc_p(ids, mask)
-    sdp = isinstance(network.dp, StochasticDurationPredictor)
-    log_durations = network.dp(x, mask, noise, g) if sdp else network.dp(x, mask, g)
-    return torch.ceil(torch.exp(log_durations) * length_scale)[0, 0], m_p, logs_p
+class WholeDecoder:
+    """The decoder over a whole utterance, with the face of the windowed one."""
 
+    dtype = torch.float32
 
-def samples_of(network: Network, z_p: Tensor, g: Tensor | None) -> Tensor:
-    """Return samples [T * hop] from prior latents z_p [1, C, T]."""
-    z = network.flow(z_p, z_p.new_ones((1, 1, z_p.shape[2])), g)
-    samples: Tensor = network.dec(z, g)[0, 0]
-    return samples
+    def __init__(self, generator: Generator) -> None:
+        """With the weights that the windowed one would have taken."""
+        self.generator = generator
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Yield every tensor of weights."""
+        yield from self.generator.parameters()
+
+    def windows(self, n_frames: int) -> Iterator[Window]:
+        """Yield one window, as long as the utterance."""
+        yield Window(0, n_frames, n_frames)
+
+    def bias(self, g: Tensor | None) -> Tensor | None:
+        """Return the speaker, which the generator takes as it is."""
+        return g
+
+    def __call__(self, z: Tensor, window: Window, g: Tensor | None) -> Tensor:
+        """Return samples, float32 [T * hop]."""
+        samples: Tensor = self.generator(z, g)[0, 0]
+        return samples
 
 
 class WholeUtteranceVoice(Voice):
@@ -50,38 +58,9 @@ class WholeUtteranceVoice(Voice):
         untouched = copy.deepcopy(network)
         super().__init__(config, network, "float32")
         # The base class has rearranged the weights for windows and matrix products; the network comes back as it was.
-        del self._decoder
+        self._decoder = WholeDecoder(untouched.dec)  # type: ignore[assignment]
+        del untouched.dec
         self._network = untouched
-
-    @property
-    def precision(self) -> str:
-        """What it computes in."""
-        return "float32"
-
-    @property
-    def parameter_bytes(self) -> int:
-        """Memory of the weights."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self._network.parameters())
-
-    def stream(
-        self,
-        ids: Sequence[int],
-        speaker: int = 0,
-        noise_scale: float = 0.667,
-        noise_scale_w: float = 0.8,
-        length_scale: float = 1.0,
-        seed: int = 0,
-    ) -> Iterator[Samples]:
-        """Return an iterator over the only piece of an utterance, with the noise that Voice has for the seed."""
-        with torch.inference_mode():
-            source, network = torch.Generator().manual_seed(seed), self._network
-            g = None if network.emb_g is None else network.emb_g(torch.tensor([speaker]))[:, :, None]
-            noise = torch.randn((1, 2, len(ids)), generator=source) * noise_scale_w
-            frames, m_p, logs_p = durations(network, torch.tensor([ids]), noise, g, length_scale)
-            m_p, logs_p = (x.repeat_interleave(frames.long(), dim=2) for x in (m_p, logs_p))
-            noise = torch.randn(m_p.shape, generator=source)
-            samples: Samples = samples_of(network, m_p + noise * torch.exp(logs_p) * noise_scale, g).numpy()
-        yield samples
 
 
 def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "float32") -> Voice:

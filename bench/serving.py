@@ -43,7 +43,7 @@ class Server:
     @property
     def resident_mb(self) -> float:
         """Its resident memory now."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return resident_mb(self.pid)
 
     @property
     def peak_mb(self) -> float:
@@ -64,6 +64,11 @@ class Server:
             sound = response.read()
         took_s = time.perf_counter() - started
         return took_s, (len(sound) - WAV_HEADER_BYTES) / 2 / int.from_bytes(sound[24:28], "little")
+
+
+def resident_mb(process: int | str = "self") -> float:
+    """Return the resident memory of a process, by its number, or of this one."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @contextmanager

@@ -117,6 +117,13 @@ class RunningServer:
         pytest.fail(f"not ready in {START_TIMEOUT_S} s:\n{self.log}")
 
 
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
 StartServer = Callable[..., RunningServer]
 
 
@@ -133,8 +140,7 @@ def running_servers(folder: Path, models_toml: Path) -> Iterator[StartServer]:
     started: list[RunningServer] = []
 
     def start(*arguments: str, ready: bool = True, **variables: str) -> RunningServer:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         log_path = folder / f"server-{len(started)}.log"
         environment = os.environ | {"PORT": str(port), "MODELS": str(models_toml)} | variables
         with log_path.open("wb") as log:

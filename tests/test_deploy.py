@@ -26,7 +26,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from deploy.capacity import Model, Plan
-from tests.conftest import ROOT, RunningServer, StartServer
+from tests.conftest import ROOT, RunningServer, StartServer, free_port
 
 DEPLOY = ROOT / "deploy"
 WAIT_S = 120
@@ -60,13 +60,6 @@ def start_process(tmp_path: Path, models_toml: Path) -> Iterator[StartProcess]:
             except subprocess.TimeoutExpired:
                 server.process.kill()
         server.process.wait()
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], object], server: RunningServer, timeout_s: float = WAIT_S) -> None:

@@ -30,6 +30,9 @@ from training.measures import (
 from training.recipes import RECIPES, Recipe
 from training.teachers import Teacher, speak
 
+Synthesis = Callable[[str], list[Samples]]
+"""A sentence to its windows."""
+
 HELD_OUT = Path(__file__).parent / "held_out"
 MODELS = Path(__file__).parent.parent / "models.toml"
 PICTURED = {"en": "Hello from two small cores.", "ja": "今日は、お元気ですか。", "zh": "你好，今天天气很好。"}
@@ -63,7 +66,7 @@ class Speaker:
         samples: Samples = speak(self.teacher, text, self.recipe.sample_rate_hz).samples
         return samples
 
-    def voice(self) -> Callable[[str], list[Samples]]:
+    def voice(self) -> Synthesis:
         """Return a function that speaks a sentence in windows, with the scales that models.toml sets."""
         from vits import load_voice
 
@@ -118,10 +121,9 @@ class Measured:
     """Samples at full scale."""
 
 
-def measured(speaker: Speaker, most: int) -> Measured:
+def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
     """Return the measures of one speaker, over at most so many sentences."""
     sentences = (HELD_OUT / f"{speaker.teacher.language}.txt").read_text("utf-8").splitlines()[:most]
-    synthesize = speaker.voice()
     windows = [synthesize(text) for text in sentences]
     ours = [np.concatenate(parts) for parts in windows]
     taught = [speaker.taught(text) for text in sentences]
@@ -181,7 +183,7 @@ def _duration_error(speaker: Speaker, sentences: list[str], ours: list[Samples])
     return float(np.mean(errors))
 
 
-def picture(speaker: Speaker, path: Path) -> None:
+def picture(speaker: Speaker, synthesize: Synthesis, path: Path) -> None:
     """Write the spectrograms of one sentence, the teacher's above ours."""
     import matplotlib
 
@@ -189,7 +191,7 @@ def picture(speaker: Speaker, path: Path) -> None:
     from matplotlib import pyplot
 
     text = PICTURED[speaker.teacher.language]
-    ours = np.concatenate(speaker.voice()(text))
+    ours = np.concatenate(synthesize(text))
     teacher = f"{speaker.teacher.synthesizer} {speaker.teacher.voice} (teacher)"
     figure, axes = pyplot.subplots(2, 1, figsize=(11, 9), layout="constrained")
     for axis, (title, samples) in zip(axes, ((teacher, speaker.taught(text)), (speaker.label, ours)), strict=True):
@@ -214,8 +216,9 @@ def main() -> None:
         folder = arguments.voices / name
         for speaker in speakers(RECIPES[name], folder):
             suffix = f"-{speaker.name}" if RECIPES[name].speakers else ""
-            picture(speaker, folder / f"spectrogram{suffix}.png")
-            print(row(speaker, measured(speaker, arguments.most)), flush=True)
+            synthesize = speaker.voice()
+            picture(speaker, synthesize, folder / f"spectrogram{suffix}.png")
+            print(row(speaker, measured(speaker, synthesize, arguments.most)), flush=True)
 
 
 if __name__ == "__main__":
