@@ -14,7 +14,7 @@ import torch
 from training import corpus, export, train
 from training.alignment import frames_per_symbol, monotonic_alignment, symbol_starts
 from training.durations import TrainedDurationPredictor, forwards, spline
-from training.losses import log_mel, magnitudes, mel_filters, spectral_loss
+from training.losses import comb_loss, log_mel, magnitudes, mel_filters, spectral_loss
 from training.measures import (
     harmonic_contrast_db,
     level_db,
@@ -220,6 +220,14 @@ def test_cut_is_zero_outside() -> None:
     assert cut(x, torch.tensor([3]), 4).flatten().tolist() == [4, 5, 0, 0]
 
 
+def test_a_sound_that_repeats_itself_every_frame_has_a_comb() -> None:
+    noise = torch.rand(4, 4096) * 2 - 1
+    repeated = noise[:, :256].repeat(1, 16)
+    assert comb_loss(noise, noise, 256) == 0
+    assert comb_loss(noise.flip(1), noise, 256) < 0.2
+    assert comb_loss(repeated, noise, 256) > 1
+
+
 def test_spectral_loss_is_nothing_for_the_same_and_much_for_noise() -> None:
     torch.manual_seed(0)
     speech, noise = torch.randn(2, 4096) * 0.1, torch.randn(2, 4096)
@@ -292,7 +300,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(tiny: Recipe) ->
     whole = train.Trainer(tiny)
     for _ in range(5):
         losses = whole.train_step()
-    assert {"kl", "duration", "mel", "spectral", "mel_from_text", "judges", "fooling", "feature"} == set(losses)
+    assert {"kl", "duration", "mel", "spectral", "mel_from_text", "comb", "judges", "fooling", "feature"} == set(losses)
     assert all(np.isfinite(loss) for loss in losses.values())
     first = train.Trainer(tiny)
     for _ in range(3):

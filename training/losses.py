@@ -58,6 +58,23 @@ def spectral_loss(spoken: Tensor, recorded: Tensor) -> Tensor:
     return total / len(RESOLUTIONS)
 
 
+def comb(samples: Tensor, hop_length: int, bands: int = 8) -> Tensor:
+    """Return how far a frame rate's multiples stand above their surroundings in samples [B, n], in nepers: [bands].
+
+    A decoder whose latents hardly change from frame to frame repeats itself every hop, which is heard as a buzz.
+    """
+    logs = magnitudes(samples, 8 * hop_length, 2 * hop_length).log()
+    teeth = logs[:, 8:-8:8]
+    valleys = (logs[:, 4:-12:8] + logs[:, 12:-4:8]) / 2
+    contrast = (teeth - valleys).mean(dim=(0, 2))
+    return torch.stack([band.mean() for band in contrast.tensor_split(bands)])
+
+
+def comb_loss(spoken: Tensor, recorded: Tensor, hop_length: int) -> Tensor:
+    """Return how much more or less of a comb at the frame rate [B, n] has than [B, n] over all of them."""
+    return (comb(spoken, hop_length) - comb(recorded, hop_length)).abs().mean()
+
+
 def judge_loss(recorded: list[list[Tensor]], spoken: list[list[Tensor]]) -> Tensor:
     """Return the discriminators' least-squares loss from their features of both."""
     losses = [(1 - r[-1]).square().mean() + s[-1].square().mean() for r, s in zip(recorded, spoken, strict=True)]

@@ -129,7 +129,7 @@ def _from_trio(name: str, teacher: Teacher, speaker: str) -> Recipe:
         start_from=("trio", speaker),
         use_sdp=True,
         learning_rate=3e-4,
-        steps=1000,
+        steps=4000,
         from_text_from=0,
         adversarial_from=0,
     )

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from training.corpus import corpus_path
 from training.export import VOICES
 from training.fine_tune import adapted
-from training.losses import feature_loss, fooling_loss, judge_loss, log_mel, spectral_loss
+from training.losses import comb_loss, feature_loss, fooling_loss, judge_loss, log_mel, spectral_loss
 from training.model import Batch, Discriminators, Segments, Trainee
 from training.recipes import RECIPES, RUNS, Recipe
 
-MEL_WEIGHT, SPECTRAL_WEIGHT, FEATURE_WEIGHT, FOOLING_WEIGHT = 20.0, 10.0, 10.0, 4.0
+MEL_WEIGHT, SPECTRAL_WEIGHT, COMB_WEIGHT, FEATURE_WEIGHT, FOOLING_WEIGHT = 20.0, 10.0, 10.0, 10.0, 4.0
 KL_WEIGHT = 0.1
 """Small, since segments made from text alone teach the way that synthesis takes. By 1, a recording's latents told the
 decoder no more than its text does, even after thousands of steps: it could not place a harmonic, and blurred all."""
@@ -149,7 +149,8 @@ class Trainer:
         from_text = 0.0 if self.step < recipe.from_text_from else 0.5
         made: Segments = self.trainee(self.corpus.batch(self.step), from_text, noise_scale=0.5)
         losses = {"kl": made.kl, "duration": made.duration, **self._compared(made)}
-        total = KL_WEIGHT * losses["kl"] + losses["duration"] + SPECTRAL_WEIGHT * losses["spectral"]
+        total = KL_WEIGHT * losses["kl"] + losses["duration"]
+        total = total + SPECTRAL_WEIGHT * losses["spectral"] + COMB_WEIGHT * losses["comb"]
         total = total + MEL_WEIGHT * sum(loss for name, loss in losses.items() if name.startswith("mel"))
         if self.step >= recipe.adversarial_from:
             total = total + self._contest(made, losses)
@@ -173,6 +174,7 @@ class Trainer:
             return (a - b).abs().sum() / b[0].numel() / len(spoken)
 
         losses = {"mel": mel(slice(0, n), FINE_MELS), "spectral": spectral_loss(spoken[:n], recorded[:n])}
+        losses["comb"] = comb_loss(spoken, recorded, self.recipe.hop_length)
         return losses | ({"mel_from_text": mel(slice(n, None), COARSE_MELS)} if n < len(spoken) else {})
 
     def _contest(self, made: Segments, losses: dict[str, Tensor]) -> Tensor:
