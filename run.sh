@@ -6,7 +6,7 @@
 # From the environment, each with its default:
 #   HOST=127.0.0.1  PORT=8000  MODELS=models.toml
 #   GRACE_S=10      seconds that requests under way are given when the server is told to stop
-#   ONEDNN_PRIMITIVE_CACHE_CAPACITY=256  LRU_CACHE_CAPACITY=1
+#   ONEDNN_PRIMITIVE_CACHE_CAPACITY=512  LRU_CACHE_CAPACITY=1
 #   LD_PRELOAD=jemalloc, where it is installed (LD_PRELOAD= keeps glibc's allocator)  MALLOC_CONF: see below
 #   PYTHON=the first python3 of version 3.11 or newer
 #   TORCH_INDEX=https://download.pytorch.org/whl/cpu (or a mirror of it)
@@ -21,9 +21,10 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 : "${TORCH_INDEX:=https://download.pytorch.org/whl/cpu}"
 
 # oneDNN keeps one compiled primitive per operator and input shape. Here audio is computed in windows of a few fixed
-# shapes, so a small cache stays flat by itself and every call hits. 0 would stay flat too, but compile every convolution
-# again at every call, about twice the time. The second is ideep's, per thread; 0 can crash it, 1 costs nothing.
-: "${ONEDNN_PRIMITIVE_CACHE_CAPACITY:=256}"
+# shapes, some 140 primitives for a voice of full size and no more for a second of the same layout, so the cache stays
+# flat by itself and every call hits. 0 would stay flat too, but compile every convolution again at every call, about
+# twice the time. The second is ideep's, per thread; 0 can crash it, 1 costs nothing.
+: "${ONEDNN_PRIMITIVE_CACHE_CAPACITY:=512}"
 : "${LRU_CACHE_CAPACITY:=1}"
 
 # jemalloc holds about a tenth less than glibc's allocator here; the settings make little difference (bench/README.md).

@@ -82,7 +82,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
 DEFAULTS: Mapping[str, float] = {"noise_scale": 0.667, "noise_scale_w": 0.8, "length_scale": 1.0}
 """What a request gets where neither it nor the model's table says; the values of VITS's own inference."""
 PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed", "format", "stream")
-CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "LRU_CACHE_CAPACITY": "1"}
+CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "512", "LRU_CACHE_CAPACITY": "1"}
 """Set where nobody did. Fixed windows need few primitives: a small cache stays flat and always hits, where none at all
 would compile every convolution again at every call. Read once each, at torch's first operation."""
 RETRY_AFTER_S = 2

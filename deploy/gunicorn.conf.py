@@ -40,7 +40,7 @@ preload_app = False
 # These two are read in the worker, at its first inference, so raw_env can set them.
 raw_env = [
     f"{name}={os.environ.get(name, default)}"
-    for name, default in (("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256"), ("LRU_CACHE_CAPACITY", "1"))
+    for name, default in (("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512"), ("LRU_CACHE_CAPACITY", "1"))
 ]
 
 # After GRACE_S uvicorn cancels what is left, which ends with the window of audio under way.

@@ -29,7 +29,7 @@ GRACE_S = 10
 TARGET_ONGOING_REQUESTS = 2
 """How many requests under way each replica should have: one computes while the next is read or sent."""
 VARIABLES = {
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "512",
     "LRU_CACHE_CAPACITY": "1",
     "LD_PRELOAD": "libjemalloc.so.2",
     "MALLOC_CONF": "narenas:2,background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000",

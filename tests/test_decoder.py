@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vits.decoder import FIRST_WINDOW, LATER_WINDOW, Generator, WindowedDecoder, plan_windows
+from vits.decoder import WINDOW_SIZES, Generator, WindowedDecoder, plan_windows
 
 Dilations = Sequence[Sequence[int]]
 
@@ -120,16 +120,24 @@ def test_windows_follow_each_other_and_cover_the_utterance() -> None:
         assert all(0 < window.useful <= window.frames for window in windows)
 
 
-def test_windows_have_two_sizes_and_the_small_one_comes_first() -> None:
-    for n_frames in range(1, 1000):
+def test_windows_grow_and_then_stay_large_until_the_end() -> None:
+    for n_frames in range(sum(WINDOW_SIZES), 1000):
         sizes = [window.frames for window in plan_windows(n_frames)]
-        assert sizes[0] == FIRST_WINDOW
-        assert {*sizes} <= {FIRST_WINDOW, LATER_WINDOW}
+        assert sizes[: len(WINDOW_SIZES)] == [*WINDOW_SIZES]
+        shrinking = sizes[len(WINDOW_SIZES) - 1 :]
+        assert shrinking == sorted(shrinking, reverse=True)
+        assert {*sizes} == {*WINDOW_SIZES} & {*sizes}
 
 
-def test_fewer_frames_than_a_small_window_has_are_computed_in_vain() -> None:
+def test_few_frames_are_computed_in_vain() -> None:
     for n_frames in range(1, 1000):
-        assert sum(window.frames for window in plan_windows(n_frames)) - n_frames < FIRST_WINDOW
+        *whole, last = plan_windows(n_frames)
+        assert all(window.useful == window.frames for window in whole)
+        assert last.frames - last.useful < (32 if last.frames == 96 else 16)
+
+
+def test_one_size_is_enough() -> None:
+    assert [(window.frames, window.useful) for window in plan_windows(40, [16])] == [(16, 16), (16, 16), (16, 8)]
 
 
 # The samples
@@ -205,22 +213,22 @@ class Tensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 FULL_SIZE_DESIGNS = [
-    (STANDARD._replace(channels=512, gin_channels=256), 96),
-    (STANDARD._replace(channels=512, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), 96),
-    (STANDARD._replace(channels=1024, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), 32),
+    (STANDARD._replace(channels=512, gin_channels=256), (16, 32, 96)),
+    (STANDARD._replace(channels=512, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), (16, 32, 96)),
+    (STANDARD._replace(channels=1024, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), (16, 32)),
 ]
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(("design", "later_window"), FULL_SIZE_DESIGNS)
-def test_no_tensor_reaches_eight_megabytes(design: Design, later_window: int) -> None:
+@pytest.mark.parametrize(("design", "window_sizes"), FULL_SIZE_DESIGNS)
+def test_no_tensor_reaches_eight_megabytes(design: Design, window_sizes: tuple[int, ...]) -> None:
     with torch.device("meta"):  # shapes without numbers
         decoder = WindowedDecoder(design.generator(192))
         z = torch.empty(1, 192, 300)
         g = torch.empty(1, design.gin_channels, 1) if design.gin_channels else None
         with Tensors() as tensors:  # type: ignore[no-untyped-call]
             decoded(decoder, z, g)
-    assert decoder.later_window == later_window
+    assert decoder.window_sizes == window_sizes
     assert tensors.largest_bytes < 8 * 2**20
 
 

@@ -142,7 +142,7 @@ def gunicorn(start_process: StartProcess) -> Callable[..., RunningServer]:
 def test_gunicorns_worker_has_the_capacities_and_the_allocator(gunicorn: Callable[..., RunningServer]) -> None:
     name = ctypes.util.find_library("jemalloc")
     server = gunicorn(LD_PRELOAD=name or "")
-    assert server.health["onednn_primitive_cache_capacity"] == "256"
+    assert server.health["onednn_primitive_cache_capacity"] == "512"
     assert server.health["lru_cache_capacity"] == "1"
     assert server.health["allocator"] == ("jemalloc" if name else "glibc")
     assert "In force: allocator" in server.log
@@ -535,7 +535,7 @@ def test_replicas_stream_while_they_compute(ray_serve: RunningServer) -> None:
 @needs_ray
 def test_replicas_serve_and_one_that_is_killed_is_replaced(ray_serve: RunningServer, ray_folder: Path) -> None:
     assert ray_serve.health["allocator"] == ("jemalloc" if ctypes.util.find_library("jemalloc") else "glibc")
-    assert ray_serve.health["onednn_primitive_cache_capacity"] == "256"
+    assert ray_serve.health["onednn_primitive_cache_capacity"] == "512"
     assert ray_serve.health["lru_cache_capacity"] == "1"
     assert ray_serve.health["threads"] == 1
     before = replicas(ray_serve.process.pid)

@@ -137,7 +137,7 @@ def test_a_machine_without_jemalloc_is_told_which_package_to_install(clone: Path
 
 def test_health_reports_what_run_sh_set(start_server: StartServer) -> None:
     server = start_server()
-    assert server.health["onednn_primitive_cache_capacity"] == "256"
+    assert server.health["onednn_primitive_cache_capacity"] == "512"
     assert server.health["lru_cache_capacity"] == "1"
     assert server.health["allocator"] == "jemalloc" or "apt install libjemalloc2" in server.log
     assert "In force: allocator " + server.health["allocator"] in server.log
@@ -173,7 +173,7 @@ def test_the_server_sets_the_capacities_where_nobody_did(
         check=True,
     )
     report = json.loads(done.stdout)
-    assert (report["onednn_primitive_cache_capacity"], report["lru_cache_capacity"]) == ("256", "1")
+    assert (report["onednn_primitive_cache_capacity"], report["lru_cache_capacity"]) == ("512", "1")
 
 
 def test_models_may_be_relative_to_where_the_user_stands(start_server: StartServer, models_toml: Path) -> None:

@@ -99,14 +99,12 @@ class Generator(nn.Module):
         return torch.tanh(self.conv_post(F.leaky_relu(x)))
 
 
-FIRST_WINDOW = 32
-"""Useful frames of the first window, and of those at the end that need no more: the wait for the first sound."""
-
-LATER_WINDOW = 96
-"""Useful frames of the other windows, of which a smaller part is context than in short ones."""
+WINDOW_SIZES = (16, 32, 96)
+"""Frames that a window can have, smallest first. The small ones shorten the wait for the first sound and the end of an
+utterance, where a larger one would be half empty; of the large one a smaller part is context."""
 
 LARGEST_TENSOR_BYTES = 7 * 2**20
-"""Allocators hand out larger tensors by a slow path (pages mapped anew at every call); windows shrink to stay below."""
+"""Allocators hand out larger tensors by a slow path (pages mapped anew at every call); larger windows are not used."""
 
 
 class Window(NamedTuple):
@@ -115,23 +113,27 @@ class Window(NamedTuple):
     start: int
     """The first frame of which samples are wanted."""
     frames: int
-    """How many frames the window is computed for; one of two sizes."""
+    """How many frames the window is computed for; one of the sizes."""
     useful: int
     """How many of them lie inside the utterance."""
 
 
-def plan_windows(n_frames: int, first: int = FIRST_WINDOW, later: int = LATER_WINDOW) -> Iterator[Window]:
+def plan_windows(n_frames: int, sizes: Sequence[int] = WINDOW_SIZES) -> Iterator[Window]:
     """Yield the windows of an utterance, which depend on nothing but its length.
 
-    A small window comes first. Large ones follow while more than a small one short of full; small ones end it.
+    Each size comes once, in rising order, so that every window is ready before the sound of those before it has been
+    heard. Largest ones follow. The end is left to sizes that it fills better: one is taken where more is left than it
+    has frames beyond the next smaller.
     """
-    start = 0
+    start = number = 0
     while start < n_frames:
         left = n_frames - start
-        frames = later if start and left > later - first else first
+        smaller = (sizes[0], *sizes)
+        frames = max(size for size, less in zip(sizes[: number + 1], smaller, strict=False) if left > size - less)
         useful = min(frames, left)
         yield Window(start, frames, useful)
         start += useful
+        number += 1
 
 
 class _Conv(NamedTuple):
@@ -262,8 +264,8 @@ class WindowedDecoder:
 
     Every stage computes just the context that the stages after it need on each side and crops the rest. Columns
     outside the utterance are set to zero before every convolution, which is what the zero padding of a whole-utterance
-    run does there. All tensors are [1, C, 1, T] in channels-last memory and have one of two sets of shapes, whatever
-    is said. Upsampling kernels exceed their rates by even numbers, so that T frames make exactly T * hop samples.
+    run does there. All tensors are [1, C, 1, T] in channels-last memory and have one of three sets of shapes,
+    whatever is said. Upsampling kernels exceed their rates by even numbers: T frames make exactly T * hop samples.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -286,7 +288,7 @@ class WindowedDecoder:
         self._stages = tuple(stages)
         self.context_frames = context + int(generator.conv_pre.padding[0])
         self.hop_length = math.prod(stage.rate for stage in stages)
-        self.later_window = self._later_window()
+        self.window_sizes = self._window_sizes()
 
     def to(self, dtype: torch.dtype) -> "WindowedDecoder":
         """Return a decoder that computes in dtype; its samples are float32 all the same."""
@@ -312,7 +314,7 @@ class WindowedDecoder:
 
     def windows(self, n_frames: int) -> Iterator[Window]:
         """Yield the windows in which n_frames are to be decoded."""
-        return plan_windows(n_frames, FIRST_WINDOW, self.later_window)
+        return plan_windows(n_frames, self.window_sizes)
 
     def bias(self, g: Tensor | None) -> Tensor:
         """Return the first convolution's bias [C] for speaker g [1, C, 1]: conditioning is an addition after it."""
@@ -352,8 +354,8 @@ class WindowedDecoder:
         x[0, :, 0, start - first : stop - first] = z[0, :, start:stop]
         return x
 
-    def _later_window(self) -> int:
-        """Return the most frames, up to LATER_WINDOW, at which no tensor of float32 is too large."""
+    def _window_sizes(self) -> tuple[int, ...]:
+        """Return the sizes at which no tensor of float32 is too large; the smallest is always one."""
 
         def largest(frames: int) -> int:
             rate, sizes = 1, []
@@ -363,8 +365,8 @@ class WindowedDecoder:
                 rate *= stage.rate
             return max(sizes)
 
-        fitting = (n for n in range(LATER_WINDOW, FIRST_WINDOW, -FIRST_WINDOW) if largest(n) <= LARGEST_TENSOR_BYTES)
-        return next(fitting, FIRST_WINDOW)
+        smallest, *others = WINDOW_SIZES
+        return (smallest, *(size for size in others if largest(size) <= LARGEST_TENSOR_BYTES))
 
 
 def _inside(window: Window, n_frames: int, rate: int, context: int) -> slice:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vits import text as front_end
 from vits.checkpoint import Config, Network, load_network, read_config
-from vits.decoder import FIRST_WINDOW, Window, WindowedDecoder, plan_windows
+from vits.decoder import Window, WindowedDecoder
 from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker
 from vits.network import StochasticDurationPredictor, use_products
 
@@ -279,7 +279,7 @@ class Voice:
         return tuple(blanked)
 
     def _bfloat16_will_do(self) -> bool:
-        """Whether the decoder in bfloat16 is close enough to itself in float32, on two short windows of this voice."""
+        """Whether the decoder in bfloat16 is close enough to itself in float32, on two short windows."""
         ids = tuple(number % len(self._config.symbols) for number in range(48))
         try:
             z, bias = self._latents(_Settings(ids, 0, 0.667, 0.0, 1.0, seed=0))
@@ -288,7 +288,7 @@ class Voice:
         rough, rough_bias = self._decoder.to(torch.bfloat16), bias.to(torch.bfloat16)
         signal = noise = 0.0
         with torch.inference_mode():
-            for window in islice(plan_windows(z.shape[2], FIRST_WINDOW, FIRST_WINDOW), 2):
+            for window in islice(self._decoder.windows(z.shape[2]), 2):
                 expected = self._decoder(z, window, bias)
                 signal += float(expected.square().sum())
                 noise += float((rough(z, window, rough_bias) - expected).square().sum())
