@@ -4,7 +4,7 @@ clients: 1 to 32 of them, each asking again as soon as it has been answered (or,
 that Retry-After says), for a minute each: audio seconds per second, first sound, refusals. first-sound: the seconds
 until the first samples of a stream come over HTTP, one client, utterances of 2 to 10 s; float32 and, where the CPU
 has it, bfloat16. neighbour: latency beside a niced process that keeps one core busy, and without it, for both
-OMP_WAIT_POLICY.
+OMP_WAIT_POLICY. Finished recordings are not kept, so that every answer is computed.
 """
 
 from __future__ import annotations
@@ -235,7 +235,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         precisions = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
         settings = {
-            precision: write_settings(Path(folder), options.threads, precision=precision, voice=options.voice)
+            precision: write_settings(
+                Path(folder), options.threads, precision=precision, voice=options.voice, cache_mb=0
+            )
             for precision in precisions
         }
         if options.what == "clients":
