@@ -28,7 +28,7 @@ class Model:
     weights_mb: int
 
 
-MODELS = (Model("full-size, float32", 0.43, 122), Model("slt, the small voice", 0.029, 18))
+MODELS = (Model("full-size, float32", 0.26, 122), Model("slt, the small voice", 0.04, 18))
 
 LISTENERS = (1, 10, 100, 1_000, 10_000)
 

@@ -14,7 +14,7 @@ import torch
 from training import corpus, export, train
 from training.alignment import frames_per_symbol, monotonic_alignment, symbol_starts
 from training.durations import TrainedDurationPredictor, forwards, spline
-from training.losses import comb_loss, log_mel, magnitudes, mel_filters, spectral_loss
+from training.losses import comb_loss, level_loss, log_mel, magnitudes, mel_filters, spectral_loss
 from training.measures import (
     harmonic_contrast_db,
     level_db,
@@ -228,6 +228,15 @@ def test_a_sound_that_repeats_itself_every_frame_has_a_comb() -> None:
     assert comb_loss(repeated, noise, 256) > 1
 
 
+def test_a_click_in_silence_is_far_from_its_level() -> None:
+    silence = torch.zeros(2, 4096)
+    clicks = silence.clone()
+    clicks[:, 5] = 0.3
+    assert level_loss(silence, silence) == 0
+    assert level_loss(clicks, silence) * 32 > 5  # in one of 32 pieces
+    assert level_loss(clicks, clicks.flip(1)) > level_loss(clicks, silence)
+
+
 def test_spectral_loss_is_nothing_for_the_same_and_much_for_noise() -> None:
     torch.manual_seed(0)
     speech, noise = torch.randn(2, 4096) * 0.1, torch.randn(2, 4096)
@@ -300,7 +309,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(tiny: Recipe) ->
     whole = train.Trainer(tiny)
     for _ in range(5):
         losses = whole.train_step()
-    assert {"kl", "duration", "mel", "spectral", "mel_from_text", "comb", "judges", "fooling", "feature"} == set(losses)
+    assert {"kl", "duration", "mel", "spectral", "mel_from_text", "comb", "level", "judges", "fooling", "feature"} == set(losses)
     assert all(np.isfinite(loss) for loss in losses.values())
     first = train.Trainer(tiny)
     for _ in range(3):

@@ -121,7 +121,7 @@ MEI = Teacher("openjtalk", "mei_normal", "ja")
 CMN = Teacher("espeak", "cmn", "zh")
 
 
-def _from_trio(name: str, teacher: Teacher, speaker: str) -> Recipe:
+def _from_trio(name: str, teacher: Teacher, speaker: str, steps: int) -> Recipe:
     """Return the recipe of a voice that is trio's, taught a little longer by one teacher only."""
     return Recipe(
         name,
@@ -129,7 +129,7 @@ def _from_trio(name: str, teacher: Teacher, speaker: str) -> Recipe:
         start_from=("trio", speaker),
         use_sdp=True,
         learning_rate=3e-4,
-        steps=4000,
+        steps=steps,
         from_text_from=0,
         adversarial_from=0,
     )
@@ -138,7 +138,7 @@ def _from_trio(name: str, teacher: Teacher, speaker: str) -> Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("slt", {"slt": FLITE_SLT}, steps=10500),
+        Recipe("slt", {"slt": FLITE_SLT}, steps=8200),
         Recipe(
             "trio",
             {"amy": FLITE_SLT, "mei": MEI, "ling": CMN},
@@ -148,8 +148,8 @@ RECIPES = {
             from_text_from=500,
             adversarial_from=3000,
         ),
-        _from_trio("rms", FLITE_RMS, "amy"),
-        _from_trio("mei", MEI, "mei"),
-        _from_trio("cmn", CMN, "ling"),
+        _from_trio("rms", FLITE_RMS, "amy", steps=2150),
+        _from_trio("mei", MEI, "mei", steps=1650),
+        _from_trio("cmn", CMN, "ling", steps=1400),
     )
 }

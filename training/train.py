@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from training.corpus import corpus_path
 from training.export import VOICES
 from training.fine_tune import adapted
-from training.losses import comb_loss, feature_loss, fooling_loss, judge_loss, log_mel, spectral_loss
+from training.losses import comb_loss, feature_loss, fooling_loss, judge_loss, level_loss, log_mel, spectral_loss
 from training.model import Batch, Discriminators, Segments, Trainee
 from training.recipes import RECIPES, RUNS, Recipe
 
-MEL_WEIGHT, SPECTRAL_WEIGHT, COMB_WEIGHT, FEATURE_WEIGHT, FOOLING_WEIGHT = 20.0, 10.0, 10.0, 10.0, 4.0
+MEL_WEIGHT, SPECTRAL_WEIGHT, COMB_WEIGHT, LEVEL_WEIGHT = 20.0, 10.0, 10.0, 3.0
+FEATURE_WEIGHT, FOOLING_WEIGHT = 10.0, 4.0
 KL_WEIGHT = 0.1
 """Small, since segments made from text alone teach the way that synthesis takes. By 1, a recording's latents told the
 decoder no more than its text does, even after thousands of steps: it could not place a harmonic, and blurred all."""
@@ -150,7 +151,8 @@ class Trainer:
         made: Segments = self.trainee(self.corpus.batch(self.step), from_text, noise_scale=0.5)
         losses = {"kl": made.kl, "duration": made.duration, **self._compared(made)}
         total = KL_WEIGHT * losses["kl"] + losses["duration"]
-        total = total + SPECTRAL_WEIGHT * losses["spectral"] + COMB_WEIGHT * losses["comb"]
+        total = total + SPECTRAL_WEIGHT * losses["spectral"] + LEVEL_WEIGHT * losses["level"]
+        total = total + COMB_WEIGHT * losses["comb"]
         total = total + MEL_WEIGHT * sum(loss for name, loss in losses.items() if name.startswith("mel"))
         if self.step >= recipe.adversarial_from:
             total = total + self._contest(made, losses)
@@ -175,18 +177,18 @@ class Trainer:
 
         losses = {"mel": mel(slice(0, n), FINE_MELS), "spectral": spectral_loss(spoken[:n], recorded[:n])}
         losses["comb"] = comb_loss(spoken, recorded, self.recipe.hop_length)
+        losses["level"] = level_loss(spoken, recorded)
         return losses | ({"mel_from_text": mel(slice(n, None), COARSE_MELS)} if n < len(spoken) else {})
 
     def _contest(self, made: Segments, losses: dict[str, Tensor]) -> Tensor:
         """Teach the judges, then return what the decoder has to gain from them."""
-        losses["judges"] = judge_loss(self.judges(made.recorded), self.judges(made.spoken.detach()))
+        recorded = self.judges(made.recorded)
+        losses["judges"] = judge_loss(recorded, self.judges(made.spoken.detach()))
         self.skipped += not _descend(self.judges_optimizer, self.judges, losses["judges"])
         self.judges.requires_grad_(False)
-        with torch.no_grad():
-            recorded = self.judges(made.recorded[: made.n_heard])
         spoken = self.judges(made.spoken)
         self.judges.requires_grad_(True)
-        heard = [[feature[: made.n_heard] for feature in features] for features in spoken]
+        recorded, heard = ([[f[: made.n_heard] for f in judge] for judge in judges] for judges in (recorded, spoken))
         losses["fooling"], losses["feature"] = fooling_loss(spoken), feature_loss(recorded, heard)
         return FOOLING_WEIGHT * losses["fooling"] + FEATURE_WEIGHT * losses["feature"]
 
