@@ -309,7 +309,8 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(tiny: Recipe) ->
     whole = train.Trainer(tiny)
     for _ in range(5):
         losses = whole.train_step()
-    assert {"kl", "duration", "mel", "spectral", "mel_from_text", "comb", "level", "judges", "fooling", "feature"} == set(losses)
+    compared = {"mel", "spectral", "mel_from_text", "comb", "level"}
+    assert set(losses) == {"kl", "duration", "judges", "fooling", "feature"} | compared
     assert all(np.isfinite(loss) for loss in losses.values())
     first = train.Trainer(tiny)
     for _ in range(3):
