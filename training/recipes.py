@@ -144,12 +144,12 @@ RECIPES = {
             {"amy": FLITE_SLT, "mei": MEI, "ling": CMN},
             start_from=("slt", None),
             use_sdp=True,
-            steps=6500,
+            steps=6250,
             from_text_from=500,
             adversarial_from=3000,
         ),
         _from_trio("rms", FLITE_RMS, "amy", steps=2150),
-        _from_trio("mei", MEI, "mei", steps=1650),
-        _from_trio("cmn", CMN, "ling", steps=1400),
+        _from_trio("mei", MEI, "mei", steps=1500),
+        _from_trio("cmn", CMN, "ling", steps=1250),
     )
 }
