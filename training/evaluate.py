@@ -16,7 +16,7 @@ import torch
 
 from training.corpus import utterance
 from training.export import VOICES
-from training.losses import magnitudes
+from training.losses import comb, magnitudes
 from training.measures import (
     Samples,
     harmonic_contrast_db,
@@ -111,6 +111,9 @@ class Measured:
     harmonics_db: float
     """How far they stand out in BAND_HZ."""
     teachers_harmonics_db: float
+    comb_db: float
+    """How far the frame rate's multiples stand out; so too the teacher's."""
+    teachers_comb_db: float
     step_at_joins: float
     """The largest between two neighbouring samples."""
     step_elsewhere: float
@@ -138,12 +141,19 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
         duration_error=_duration_error(speaker, sentences, ours),
         harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in ours),
         teachers_harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in taught),
+        comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in ours),
+        teachers_comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in taught),
         step_at_joins=joins,
         step_elsewhere=elsewhere,
         before_db=max(level_db(samples[: round(BEFORE_S * rate)]) for samples in ours),
         after_db=max(level_db(samples[-round(AFTER_S * rate) :]) for samples in ours),
         clipped=sum(int((np.abs(samples) >= CLIPPED).sum()) for samples in ours),
     )
+
+
+def comb_db(samples: Samples, hop_length: int) -> float:
+    """Return how far the frame rate's multiples stand above their surroundings, in dB."""
+    return float(20 / np.log(10) * comb(torch.from_numpy(samples)[None], hop_length).mean())
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -153,8 +163,8 @@ def _mean(values: Iterable[float]) -> float:
 
 HEAD = """\
 | speaker | word errors (teacher's) | distortion, dB (from another sentence) | duration error | harmonics, dB \
-(teacher's) | largest step at joins (elsewhere) | before / after, dB | clipped |
-| --- | --- | --- | --- | --- | --- | --- | --- |"""
+(teacher's) | comb, dB (teacher's) | largest step at joins (elsewhere) | before / after, dB | clipped |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def row(speaker: Speaker, m: Measured) -> str:
@@ -166,6 +176,7 @@ def row(speaker: Speaker, m: Measured) -> str:
         f"{m.distortion_db:.2f} ({m.distortion_from_another_db:.2f})",
         f"{m.duration_error:.1%}",
         f"{m.harmonics_db:.1f} ({m.teachers_harmonics_db:.1f})",
+        f"{m.comb_db:.1f} ({m.teachers_comb_db:.1f})",
         f"{m.step_at_joins:.3f} ({m.step_elsewhere:.3f})",
         f"{m.before_db:.0f} / {m.after_db:.0f}",
         str(m.clipped),
