@@ -1385,7 +1385,7 @@ def test_health_reports_what_is_in_force(client: TestClient) -> None:
     assert report["rss_mb"] > 50
     assert report["allocator"] in ("glibc", "jemalloc")
     assert report["threads"] == 1
-    assert report["onednn_primitive_cache_capacity"] == "256"
+    assert report["onednn_primitive_cache_capacity"] == "512"
     assert report["lru_cache_capacity"] == "1"
     assert report["precision"] in ("float32", "bfloat16")
 
