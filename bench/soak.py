@@ -127,8 +127,8 @@ def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         (line,) = axes.plot(memory, label=result["title"], linewidth=1.2)
         if result["stopped"]:
             axes.plot(len(memory) - 1, memory[-1], "x", color=line.get_color())
-    axes.set(xlabel="requests for sentences of many lengths", ylabel="resident memory, MB")
-    axes.set(xlim=(0, None), ylim=(0, None))
+    axes.set(xlabel="requests for sentences of many lengths", xlim=(0, None))
+    axes.set(ylabel="resident memory, MB", ylim=(0, None))
     axes.set_title(
         "One full-size VITS, float32" + "; × is where it was stopped" * any(r["stopped"] for r in results.values())
     )

@@ -16,9 +16,10 @@ import torch
 
 from training.corpus import utterance
 from training.export import VOICES
-from training.losses import comb, magnitudes
+from training.losses import magnitudes
 from training.measures import (
     Samples,
+    comb_db,
     harmonic_contrast_db,
     level_db,
     mel_cepstral_distortion,
@@ -149,11 +150,6 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
         after_db=max(level_db(samples[-round(AFTER_S * rate) :]) for samples in ours),
         clipped=sum(int((np.abs(samples) >= CLIPPED).sum()) for samples in ours),
     )
-
-
-def comb_db(samples: Samples, hop_length: int) -> float:
-    """Return how far the frame rate's multiples stand above their surroundings, in dB."""
-    return float(20 / np.log(10) * comb(torch.from_numpy(samples)[None], hop_length).mean())
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.losses import magnitudes, mel_filters
+from training.losses import comb, magnitudes, mel_filters
 
 Samples = npt.NDArray[np.float32]
 
@@ -125,6 +125,11 @@ def harmonic_contrast_db(samples: Samples, low_hz: float, high_hz: float) -> flo
     best = pitches[scores.argmax(0)]
     found = [_contrast(loud[i : i + 1], best[i], low_hz, high_hz)[0] for i in np.flatnonzero(voiced)]
     return float(np.mean(found)) if found else float("nan")
+
+
+def comb_db(samples: Samples, hop_length: int) -> float:
+    """Return how far the frame rate's multiples stand above their surroundings, in dB."""
+    return float(20 / np.log(10) * comb(torch.from_numpy(samples)[None], hop_length).mean())
 
 
 def _contrast(

@@ -188,8 +188,9 @@ class Trainer:
         self.judges.requires_grad_(False)
         spoken = self.judges(made.spoken)
         self.judges.requires_grad_(True)
-        recorded, heard = ([[f[: made.n_heard] for f in judge] for judge in judges] for judges in (recorded, spoken))
-        losses["fooling"], losses["feature"] = fooling_loss(spoken), feature_loss(recorded, heard)
+        heard = slice(0, made.n_heard)
+        losses["fooling"] = fooling_loss(spoken)
+        losses["feature"] = feature_loss(_of(heard, recorded), _of(heard, spoken))
         return FOOLING_WEIGHT * losses["fooling"] + FEATURE_WEIGHT * losses["feature"]
 
     @torch.no_grad()
@@ -197,6 +198,11 @@ class Trainer:
         decay = min(AVERAGE, (1 + self.step) / (10 + self.step))
         for name, value in self.trainee.state_dict().items():
             self.average[name].lerp_(value, 1 - decay)
+
+
+def _of(segments: slice, judges: list[list[Tensor]]) -> list[list[Tensor]]:
+    """Return each judge's features of some of the segments."""
+    return [[feature[segments] for feature in features] for features in judges]
 
 
 def _descend(optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> bool:

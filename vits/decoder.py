@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -125,11 +126,11 @@ def plan_windows(n_frames: int, sizes: Sequence[int] = WINDOW_SIZES) -> Iterator
     heard. Largest ones follow. The end is left to sizes that it fills better: one is taken where more is left than it
     has frames beyond the next smaller.
     """
+    beyond = [0, *(size - smaller for smaller, size in pairwise(sizes))]
     start = number = 0
     while start < n_frames:
         left = n_frames - start
-        smaller = (sizes[0], *sizes)
-        frames = max(size for size, less in zip(sizes[: number + 1], smaller, strict=False) if left > size - less)
+        frames = max(size for size, more in zip(sizes[: number + 1], beyond, strict=False) if left > more)
         useful = min(frames, left)
         yield Window(start, frames, useful)
         start += useful
