@@ -14,7 +14,15 @@ import torch
 from training import corpus, export, train
 from training.alignment import frames_per_symbol, monotonic_alignment, symbol_starts
 from training.durations import TrainedDurationPredictor, forwards, spline
-from training.losses import comb_loss, level_loss, log_mel, magnitudes, mel_filters, spectral_loss
+from training.losses import (
+    comb_loss,
+    harmonics_loss,
+    level_loss,
+    log_mel,
+    magnitudes,
+    mel_filters,
+    spectral_loss,
+)
 from training.measures import (
     harmonic_contrast_db,
     level_db,
@@ -226,6 +234,25 @@ def test_a_sound_that_repeats_itself_every_frame_has_a_comb() -> None:
     assert comb_loss(noise, noise, 256) == 0
     assert comb_loss(noise.flip(1), noise, 256) < 0.2
     assert comb_loss(repeated, noise, 256) > 1
+
+
+def test_harmonics_may_stand_elsewhere_but_must_stand_out() -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(1, 4096) * 0.01
+    rich, higher, poor = (
+        torch.from_numpy(tone(hz, 4096 / 16000, harmonics))[None] + noise
+        for hz, harmonics in ((200, 35), (210, 33), (200, 4))
+    )
+    assert harmonics_loss(rich, rich, 16000) == 0
+    assert harmonics_loss(higher, rich, 16000) < 0.5
+    assert harmonics_loss(poor, rich, 16000) > 1
+    assert harmonics_loss(noise, rich, 16000) > 1
+    assert harmonics_loss(rich, noise, 16000) == 0  # where the teacher has no voice, nothing is asked
+    poor.requires_grad_()
+    harmonics_loss(poor, rich, 16000).backward()
+    assert poor.grad is not None
+    assert poor.grad.isfinite().all()
+    assert poor.grad.abs().sum() > 0
 
 
 def test_a_click_in_silence_is_far_from_its_level() -> None:

@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.losses import comb, magnitudes, mel_filters
+from training.losses import (
+    DECIBELS,
+    HARMONICS_N_FFT,
+    comb,
+    harmonic_weights,
+    log_spectra,
+    magnitudes,
+    mel_filters,
+    pitches,
+)
 
 Samples = npt.NDArray[np.float32]
 
@@ -17,9 +26,6 @@ RATE_HZ = 16000
 CEPSTRUM_N_FFT, CEPSTRUM_HOP, CEPSTRUM_BANDS, CEPSTRA = 1024, 80, 80, 24
 FLOOR_DB = -60.0
 """Below the loudest band of an utterance; what is quieter counts as silence."""
-VOICED_DB = 12.0
-"""How far harmonics stand above the valleys between them, up to 2 kHz, in a frame that counts as voiced. Of white noise
-one frame in two seems to have some by 6 dB, none of 600 by 12."""
 
 
 def words(text: str) -> list[str]:
@@ -116,34 +122,12 @@ def harmonic_contrast_db(samples: Samples, low_hz: float, high_hz: float) -> flo
     Each frame's pitch is the one whose harmonics stand out most from 200 to 2 000 Hz; frames where they do not are
     left out. A band without harmonics gives about 0.
     """
-    spectrum = magnitudes(torch.from_numpy(samples)[None], 1024, 256)[0].numpy().T
-    decibels = 20 * np.log10(spectrum)
-    loud = decibels[decibels.max(1) > decibels.max() - 30]
-    pitches = 75 * 1.004 ** np.arange(380)  # to 340 Hz
-    scores = np.stack([_contrast(loud, pitch, 200, 2000) for pitch in pitches])
-    voiced = scores.max(0) > VOICED_DB
-    best = pitches[scores.argmax(0)]
-    found = [_contrast(loud[i : i + 1], best[i], low_hz, high_hz)[0] for i in np.flatnonzero(voiced)]
-    return float(np.mean(found)) if found else float("nan")
+    logs = log_spectra(torch.from_numpy(samples)[None])
+    pitch, voiced = pitches(logs, RATE_HZ)
+    contrast = (logs * harmonic_weights(HARMONICS_N_FFT, RATE_HZ, low_hz, high_hz)[pitch]).sum(2)
+    return float(contrast[voiced].mean()) * DECIBELS
 
 
 def comb_db(samples: Samples, hop_length: int) -> float:
     """Return how far the frame rate's multiples stand above their surroundings, in dB."""
-    return float(20 / np.log(10) * comb(torch.from_numpy(samples)[None], hop_length).mean())
-
-
-def _contrast(
-    decibels: npt.NDArray[np.float32], pitch_hz: float, low_hz: float, high_hz: float
-) -> npt.NDArray[np.float32]:
-    """Return [T], the mean of spectra [T, F] to 8 kHz at a pitch's multiples in a band, less that half-way between."""
-    multiples = np.arange(np.ceil(low_hz / pitch_hz), high_hz // pitch_hz + 1) * pitch_hz
-    made: npt.NDArray[np.float32] = (_at(decibels, multiples) - _at(decibels, multiples - pitch_hz / 2)).mean(1)
-    return made
-
-
-def _at(decibels: npt.NDArray[np.float32], hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Return spectra [T, F] to 8 kHz at frequencies [N] between their bins: [T, N]."""
-    place = hertz / (RATE_HZ / 2) * (decibels.shape[1] - 1)
-    below = place.astype(int)
-    made: npt.NDArray[np.float32] = decibels[:, below] + (place - below) * (decibels[:, below + 1] - decibels[:, below])
-    return made
+    return float(DECIBELS * comb(torch.from_numpy(samples)[None], hop_length).mean())

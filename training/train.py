@@ -16,11 +16,20 @@ from torch import Tensor, nn
 from training.corpus import corpus_path
 from training.export import VOICES
 from training.fine_tune import adapted
-from training.losses import comb_loss, feature_loss, fooling_loss, judge_loss, level_loss, log_mel, spectral_loss
+from training.losses import (
+    comb_loss,
+    feature_loss,
+    fooling_loss,
+    harmonics_loss,
+    judge_loss,
+    level_loss,
+    log_mel,
+    spectral_loss,
+)
 from training.model import Batch, Discriminators, Segments, Trainee
 from training.recipes import RECIPES, RUNS, Recipe
 
-MEL_WEIGHT, SPECTRAL_WEIGHT, COMB_WEIGHT, LEVEL_WEIGHT = 20.0, 10.0, 10.0, 3.0
+MEL_WEIGHT, SPECTRAL_WEIGHT, HARMONICS_WEIGHT, COMB_WEIGHT, LEVEL_WEIGHT = 20.0, 10.0, 10.0, 10.0, 3.0
 FEATURE_WEIGHT, FOOLING_WEIGHT = 10.0, 4.0
 KL_WEIGHT = 0.1
 """Small, since segments made from text alone teach the way that synthesis takes. By 1, a recording's latents told the
@@ -152,7 +161,7 @@ class Trainer:
         losses = {"kl": made.kl, "duration": made.duration, **self._compared(made)}
         total = KL_WEIGHT * losses["kl"] + losses["duration"]
         total = total + SPECTRAL_WEIGHT * losses["spectral"] + LEVEL_WEIGHT * losses["level"]
-        total = total + COMB_WEIGHT * losses["comb"]
+        total = total + COMB_WEIGHT * losses["comb"] + HARMONICS_WEIGHT * losses["harmonics"]
         total = total + MEL_WEIGHT * sum(loss for name, loss in losses.items() if name.startswith("mel"))
         if self.step >= recipe.adversarial_from:
             total = total + self._contest(made, losses)
@@ -178,6 +187,7 @@ class Trainer:
         losses = {"mel": mel(slice(0, n), FINE_MELS), "spectral": spectral_loss(spoken[:n], recorded[:n])}
         losses["comb"] = comb_loss(spoken, recorded, self.recipe.hop_length)
         losses["level"] = level_loss(spoken, recorded)
+        losses["harmonics"] = harmonics_loss(spoken, recorded, rate)
         return losses | ({"mel_from_text": mel(slice(n, None), COARSE_MELS)} if n < len(spoken) else {})
 
     def _contest(self, made: Segments, losses: dict[str, Tensor]) -> Tensor:
