@@ -32,7 +32,7 @@ from training.measures import (
     word_errors,
 )
 from training.model import ChannelsLastConv1d, ChannelsLastConvTranspose1d, Trainee, cut, within
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, Recipe, Stage
 from training.teachers import Teacher, resampled
 from vits import load_voice
 from vits.network import SPLINE_BINS, inverse_spline
@@ -311,10 +311,11 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
         "upsample_initial_channel": 16,
         "upsample_kernel_sizes": [32, 32],
     }
+    stages = (Stage("latents", 2, 5e-4, 1e-4), Stage("decoder", 2, 5e-4, 1e-4), Stage("all", 3, 5e-4, 1e-4))
     recipe = dataclasses.replace(
-        RECIPES["slt"], name="tiny", teachers={"tiny": RECIPES["trio"].teachers["amy"]}, hidden_channels=8,
-        filter_channels=8, n_layers=1, posterior_layers=2, decoder=decoder, batch=4, from_text_from=2,
-        adversarial_from=3, steps=6,
+        RECIPES["slt"], name="tiny", start_from=None, teachers={"tiny": RECIPES["trio"].teachers["amy"]},
+        hidden_channels=8, filter_channels=8, n_layers=1, posterior_layers=2, decoder=decoder, batch=4,
+        segment_frames=16, stages=stages,
     )  # fmt: skip
     for module in (train, export, corpus):
         monkeypatch.setattr(module, "RUNS", tmp_path)
@@ -332,28 +333,63 @@ def tiny_trio(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     return recipe
 
 
+LATENTS = {"kl", "duration", "heard_mel", "text_mel"}
+DECODER = {"mel", "spectral", "harmonics", "comb", "level"}
+
+
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(tiny: Recipe) -> None:
     whole = train.Trainer(tiny)
-    for _ in range(5):
+    for _ in range(6):
         losses = whole.train_step()
-    compared = {"mel", "spectral", "mel_from_text", "comb", "level"}
-    assert set(losses) == {"kl", "duration", "judges", "fooling", "feature"} | compared
+    assert set(losses) == LATENTS | DECODER | {"mel_from_text", "judges", "fooling", "feature"}
     assert all(np.isfinite(loss) for loss in losses.values())
     first = train.Trainer(tiny)
-    for _ in range(3):
+    for _ in range(4):
         first.train_step()
     first.save()
     second = train.Trainer(tiny)
-    assert second.step == 3
+    assert second.step == 4
     for _ in range(2):
         again = second.train_step()
     assert again == pytest.approx(losses, rel=1e-3)
 
 
+def parts_changed_by_a_step(trainer: train.Trainer) -> tuple[set[str], set[str]]:
+    """Return the names of the losses of a step, and the network's parts that it changed."""
+    before = {name: value.clone() for name, value in trainer.trainee.named_parameters()}
+    losses = set(trainer.train_step())
+    after = trainer.trainee.named_parameters()
+    return losses, {name.split(".")[0] for name, value in after if not torch.equal(value, before[name])}
+
+
+def test_each_stage_teaches_its_parts_only(tiny_trio: Recipe) -> None:
+    trainer = train.Trainer(tiny_trio)
+    latents = {"enc_p", "enc_q", "flow", "dp", "emb_g", "mel"}
+    assert parts_changed_by_a_step(trainer) == (LATENTS, latents)
+    trainer.train_step()
+    assert parts_changed_by_a_step(trainer) == (DECODER, {"dec"})
+    trainer.train_step()
+    losses, parts = parts_changed_by_a_step(trainer)
+    assert losses > LATENTS | DECODER
+    assert parts == latents | {"dec"}
+
+
+def test_rates_fall_within_each_stage(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "WARM_UP_STEPS", 1)
+    trainer = train.Trainer(tiny)
+    rates = []
+    for _ in range(8):
+        trainer.train_step()
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+    fall = [5e-4 * 0.2 ** (step / 2) for step in range(2)]
+    assert rates == pytest.approx(fall + fall + [5e-4 * 0.2 ** (step / 3) for step in range(4)])
+    assert tiny.steps == 7
+
+
 def test_every_part_learns(tiny: Recipe) -> None:
     trainer = train.Trainer(tiny)
     before = {name: value.clone() for name, value in trainer.trainee.named_parameters()}
-    for _ in range(6):
+    for _ in range(7):
         trainer.train_step()
     unchanged = {name for name, value in trainer.trainee.named_parameters() if torch.equal(value, before[name])} - {
         "enc_p.emb.weight"
@@ -365,10 +401,12 @@ def test_every_part_learns(tiny: Recipe) -> None:
 def test_without_durations_the_alignment_is_searched(tiny: Recipe) -> None:
     trainee = Trainee(tiny)
     batch = train.Trainer(tiny).corpus.batch(0)
-    segments = trainee(batch._replace(durations=None), from_text=0.5, noise_scale=0.5)
-    assert segments.spoken.shape == segments.recorded.shape == (4, 1, 16 * 256)
-    assert torch.isfinite(segments.kl)
-    assert torch.isfinite(segments.duration)
+    window = trainee.window(batch)
+    latents = trainee.latents(batch._replace(durations=None), window, noise_scale=0.5)
+    assert latents.from_text.shape == latents.heard.shape == (4, 8, window.mask.shape[2])
+    assert all(torch.isfinite(loss) for loss in latents.losses.values())
+    segments = trainee.decode(window, latents.from_text, 0)
+    assert segments.spoken.shape == segments.recorded.shape == (4, 16 * 256)
 
 
 def test_an_exported_voice_loads_as_any_users_checkpoint(tiny: Recipe, tmp_path: Path) -> None:
@@ -413,9 +451,7 @@ def test_a_fine_tune_begins_as_the_speaker_it_starts_from(tiny_trio: Recipe) -> 
     base = train.Trainer(tiny_trio)
     torch.nn.init.normal_(base.average["flow.flows.0.post.weight"])
     base.save()
-    recipe = dataclasses.replace(
-        tiny_trio, name="solo", teachers=RECIPES["cmn"].teachers, start_from=("tiny", "ling"), adversarial_from=0
-    )
+    recipe = dataclasses.replace(tiny_trio, name="solo", teachers=RECIPES["cmn"].teachers, start_from=("tiny", "ling"))
     trainer = train.Trainer(recipe)
     base.trainee.load_state_dict(base.average)
     assert base.trainee.emb_g is not None
@@ -456,7 +492,7 @@ def test_a_fine_tune_can_begin_with_a_shipped_voice(
 def test_a_step_without_a_finite_gradient_changes_nothing_and_is_counted(tiny: Recipe) -> None:
     trainer = train.Trainer(tiny)
     with torch.no_grad():
-        trainer.trainee.dec.conv_pre.weight[0] = torch.nan
+        trainer.trainee.enc_q.pre.weight[0] = torch.nan
     before = trainer.trainee.enc_p.emb.weight.clone()
     trainer.train_step()
     assert trainer.skipped == 1

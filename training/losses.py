@@ -10,6 +10,8 @@ from torch import Tensor
 
 RESOLUTIONS = (512, 1024, 2048)
 """FFT sizes of the multi-resolution spectral loss; hops are a quarter."""
+MEL_RESOLUTIONS = ((256, 20), (512, 40), (1024, 80), (2048, 120))
+"""FFT sizes and bands of the mel loss; hops are a quarter."""
 DECIBELS = 20 / math.log(10)
 """Of one neper."""
 PITCHES_HZ = tuple(75 * 1.004**i for i in range(380))
@@ -60,6 +62,18 @@ def log_mel(samples: Tensor, sample_rate_hz: int, n_fft: int = 1024, hop_length:
     """Return the log mel spectrogram [B, n_mels, n / hop] of samples [B, n]."""
     filters = mel_filters(n_fft, sample_rate_hz, n_mels)
     return (filters @ magnitudes(samples, n_fft, hop_length)).clamp(min=1e-5).log()
+
+
+def mel_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int, coarser: int = 1) -> Tensor:
+    """Return how far the log mel spectrograms of [B, n] are from those of [B, n], in nepers, over several resolutions.
+
+    Descript's codec (Kumar et al., 2023) compares several likewise. With coarser, as many times fewer bands.
+    """
+    total = torch.zeros(())
+    for n_fft, bands in MEL_RESOLUTIONS:
+        a, b = (log_mel(x, sample_rate_hz, n_fft, n_fft // 4, bands // coarser) for x in (spoken, recorded))
+        total = total + (a - b).abs().mean()
+    return total / len(MEL_RESOLUTIONS)
 
 
 def spectral_loss(spoken: Tensor, recorded: Tensor) -> Tensor:

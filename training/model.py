@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from training.alignment import monotonic_alignment
 from training.durations import TrainedDurationPredictor
-from training.losses import magnitudes
+from training.losses import log_mel, magnitudes
 from training.recipes import Recipe
 from vits.checkpoint import DURATION_FILTER_CHANNELS, DURATION_KERNEL_SIZE
 from vits.decoder import Generator
@@ -17,6 +17,9 @@ from vits.network import DurationPredictor, ResidualCouplingBlock, TextEncoder, 
 
 FLOW_REACH = 32
 """Frames on each side on which the flow's output depends: 4 couplings of 4 layers with kernel 5."""
+
+MEL_BANDS = 80
+"""Of the spectrogram that latents are read as."""
 
 BEGINNINGS = 0.15
 """The share of segments that begin with their utterance. By chance one in a hundred would; so seldom does the decoder
@@ -40,17 +43,40 @@ class Batch(NamedTuple):
     """int64 [B], who speaks; of no effect in a voice with one speaker."""
 
 
+class Window(NamedTuple):
+    """Of each of B utterances, a segment to decode and, on either side of it, what the flow reaches: T frames."""
+
+    starts: Tensor
+    """int64 [B], its first frame; negative where the utterance has not begun."""
+    samples: Tensor
+    """float32 [B, T * hop], zeros outside of the utterance."""
+    mask: Tensor
+    """float32 [B, 1, T], 1 within the utterance."""
+    g: Tensor | None
+    """float32 [B, gin_channels, 1], who speaks."""
+
+
+class Latents(NamedTuple):
+    """What is drawn for a window, and how well it fits."""
+
+    heard: Tensor
+    """float32 [B, C, T], of the recording."""
+    from_text: Tensor
+    """float32 [B, C, T], of the text alone, through the flow backwards, as in synthesis."""
+    losses: dict[str, Tensor]
+    """`kl` between them in nats a frame, `duration`, and how far a linear reading of either is from the log mel
+    spectrogram, in nepers: `heard_mel`, `text_mel`."""
+
+
 class Segments(NamedTuple):
-    """What a training step hands to the losses."""
+    """What the decoder made of a window's segments."""
 
     spoken: Tensor
-    """float32 [B, 1, n], what the decoder made."""
+    """float32 [B, n], what the decoder made."""
     recorded: Tensor
-    """float32 [B, 1, n], the same stretch of the corpus."""
+    """float32 [B, n], the same stretch of the corpus."""
     n_heard: int
     """How many of the B were made from latents of the recording; the others from the text alone."""
-    kl: Tensor
-    duration: Tensor
 
 
 class ChannelsLastConv1d(nn.Conv1d):
@@ -134,45 +160,65 @@ class Trainee(nn.Module):
         self.dec = Generator(channels, gin_channels=gin_channels, **recipe.decoder)
         self.enc_q = PosteriorEncoder(recipe.n_fft, channels, recipe.posterior_layers, gin_channels)
         self.emb_g = nn.Embedding(len(recipe.speakers), gin_channels) if recipe.speakers else None
+        self.mel = nn.Conv1d(channels, MEL_BANDS, 1)
         use_channels_last(self)
 
-    def forward(self, batch: Batch, from_text: float, noise_scale: float) -> Segments:
-        """Return decoded segments and the losses of the latent space.
-
-        Args:
-            batch: the utterances; a segment of each is decoded.
-            from_text: the share of segments whose latents come from the text alone, through the flow backwards, as
-                in synthesis; the others come from the posterior encoder. NaturalSpeech (Tan et al., 2022) trains
-                both directions likewise.
-            noise_scale: deviation of the prior's noise on the way from text.
-        """
-        mask_s = within(batch.symbols, batch.ids.shape[1])
-        g = None if self.emb_g is None else self.emb_g(batch.speakers)[:, :, None]
-        hidden, m_p, logs_p = self.enc_p(batch.ids, mask_s)
-        durations = self._search(m_p, logs_p, batch, g) if batch.durations is None else batch.durations
-        duration = self._duration_loss(hidden.detach(), mask_s, durations, None if g is None else g.detach())
-        # Only a window of each utterance is looked at: the segment to decode and, around it, what the flow reaches.
+    def window(self, batch: Batch) -> Window:
+        """Return a random window of each utterance of a batch."""
         size, hop = self.recipe.segment_frames, self.recipe.hop_length
         wide = size + 2 * FLOW_REACH
         starts = (torch.rand(len(batch.ids)) * (batch.frames - size + 1)).long()
-        starts = starts * (torch.rand(len(batch.ids)) >= BEGINNINGS)
-        samples = cut(batch.samples[:, None], (starts - FLOW_REACH) * hop, wide * hop)
-        mask = cut(within(batch.frames, batch.samples.shape[1] // hop), starts - FLOW_REACH, wide)
-        owner = _owners(durations, starts - FLOW_REACH, wide)[:, None].expand(-1, m_p.shape[1], -1)
+        starts = starts * (torch.rand(len(batch.ids)) >= BEGINNINGS) - FLOW_REACH
+        samples = cut(batch.samples[:, None], starts * hop, wide * hop)[:, 0]
+        mask = cut(within(batch.frames, batch.samples.shape[1] // hop), starts, wide)
+        g = None if self.emb_g is None else self.emb_g(batch.speakers)[:, :, None]
+        return Window(starts, samples, mask, g)
+
+    def heard(self, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the recording's latents [B, C, T], their mean and their log deviation."""
+        spectrogram = magnitudes(window.samples, self.recipe.n_fft, self.recipe.hop_length)
+        made: tuple[Tensor, Tensor, Tensor] = self.enc_q(spectrogram, window.mask, window.g)
+        return made
+
+    def latents(self, batch: Batch, window: Window, noise_scale: float) -> Latents:
+        """Return the latents of recording and text, and the losses between them.
+
+        Args:
+            batch: the utterances.
+            window: what is looked at of them.
+            noise_scale: deviation of the prior's noise on the way from text.
+        """
+        recipe, mask, g = self.recipe, window.mask, window.g
+        mask_s = within(batch.symbols, batch.ids.shape[1])
+        hidden, m_p, logs_p = self.enc_p(batch.ids, mask_s)
+        durations = self._search(m_p, logs_p, batch, g) if batch.durations is None else batch.durations
+        duration = self._duration_loss(hidden.detach(), mask_s, durations, None if g is None else g.detach())
+        owner = _owners(durations, window.starts, mask.shape[2])[:, None].expand(-1, m_p.shape[1], -1)
         m_t, logs_t = m_p.gather(2, owner), logs_p.gather(2, owner)
-        z, _, logs_q = self.enc_q(magnitudes(samples[:, 0], self.recipe.n_fft, hop), mask, g)
+        z, _, logs_q = self.heard(window)
         z_p = self.flow(z, mask, g, reverse=False)
-        kl = (logs_t - logs_q - 0.5 + 0.5 * (z_p - m_t).square() * (-2 * logs_t).exp()) * mask
+        drawn = m_t + torch.randn_like(m_t) * logs_t.exp() * noise_scale
+        z_t = self.flow(drawn * mask, mask, g, reverse=True)
+        mel = log_mel(window.samples, recipe.sample_rate_hz, recipe.n_fft, recipe.hop_length, MEL_BANDS)
         seen = slice(FLOW_REACH // 2, -FLOW_REACH // 2)  # the outermost frames lack their context
-        n = round(len(z) * (1 - from_text))
-        latents = z[:n]
-        if n < len(z):
-            drawn = m_t[n:] + torch.randn_like(m_t[n:]) * logs_t[n:].exp() * noise_scale
-            g_drawn = None if g is None else g[n:]
-            latents = torch.cat([latents, self.flow(drawn * mask[n:], mask[n:], g_drawn, reverse=True)])
-        spoken = self.dec(latents[:, :, FLOW_REACH : FLOW_REACH + size], g)
-        recorded = samples[:, :, FLOW_REACH * hop : (FLOW_REACH + size) * hop]
-        return Segments(spoken, recorded, n, kl[:, :, seen].sum() / mask[:, :, seen].sum(), duration)
+
+        def a_frame(loss: Tensor) -> Tensor:
+            return (loss * mask)[:, :, seen].sum() / mask[:, :, seen].sum()
+
+        losses = {
+            "kl": a_frame(logs_t - logs_q - 0.5 + 0.5 * (z_p - m_t).square() * (-2 * logs_t).exp()),
+            "duration": duration,
+            "heard_mel": a_frame((self.mel(z) - mel).abs()) / MEL_BANDS,
+            "text_mel": a_frame((self.mel(z_t) - mel).abs()) / MEL_BANDS,
+        }
+        return Latents(z, z_t, losses)
+
+    def decode(self, window: Window, latents: Tensor, n_heard: int) -> Segments:
+        """Return the segments of latents [B, C, T], the first n_heard of which are of recordings."""
+        segment = slice(FLOW_REACH, -FLOW_REACH)
+        hop = self.recipe.hop_length
+        recorded = window.samples[:, FLOW_REACH * hop : -FLOW_REACH * hop]
+        return Segments(self.dec(latents[:, :, segment], window.g)[:, 0], recorded, n_heard)
 
     def _duration_loss(self, hidden: Tensor, mask: Tensor, durations: Tensor, g: Tensor | None) -> Tensor:
         """Return the duration predictor's loss on durations int64 [B, S]."""
@@ -214,8 +260,8 @@ class PeriodDiscriminator(nn.Module):
         self.conv_post = nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the features of samples x [B, 1, n]; the last are the verdict."""
-        x = F.pad(x, (0, -x.shape[2] % self.period), "reflect")
+        """Return the features of samples x [B, n]; the last are the verdict."""
+        x = F.pad(x[:, None], (0, -x.shape[1] % self.period), "reflect")
         return _features(x.view(len(x), 1, -1, self.period), self.convs, self.conv_post)
 
 
@@ -232,8 +278,8 @@ class SpectrogramDiscriminator(nn.Module):
         self.conv_post = nn.Conv2d(channels, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the features of samples x [B, 1, n]; the last are the verdict."""
-        spectrogram = magnitudes(x[:, 0], self.n_fft, self.n_fft // 4)
+        """Return the features of samples x [B, n]; the last are the verdict."""
+        spectrogram = magnitudes(x, self.n_fft, self.n_fft // 4)
         return _features((spectrogram[:, None] + 1e-3).log(), self.convs, self.conv_post)
 
 
@@ -255,5 +301,5 @@ class Discriminators(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
-        """Return each judge's features of samples x [B, 1, n]."""
+        """Return each judge's features of samples x [B, n]."""
         return [judge(x) for judge in self.judges]

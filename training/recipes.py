@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from training.teachers import Teacher
 
@@ -12,6 +12,33 @@ RUNS = Path(__file__).parent / "runs"
 
 # The symbol table of cjke_cleaners2, github.com/Plachtaa/VITS-fast-fine-tuning, text/symbols.py.
 CJKE_SYMBOLS = tuple("_,.!?-~…NQabdefghijklmnopstuvwxyzɑæʃʑçɯɪɔɛɹðəɫɥɸʊɾʒθβŋɦ⁼ʰ`^#*=ˈˌ→↓↑ ")
+
+
+Taught = Literal["latents", "decoder", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of training in which some parts of the network are taught."""
+
+    teaches: Taught
+    """The latents of text and recording, without the decoder; the decoder alone, by a recording's latents; or all, half
+    of the segments from text alone, and with the judges."""
+    steps: int
+    learning_rate: float
+    learning_rate_end: float
+
+
+FROM_NOTHING = (
+    Stage("latents", 4000, 1e-3, 3e-4),
+    Stage("decoder", 12000, 5e-4, 1e-4),
+    Stage("all", 4000, 2e-4, 5e-5),
+)
+FINE_TUNE = (
+    Stage("latents", 500, 5e-4, 2e-4),
+    Stage("decoder", 1000, 3e-4, 1e-4),
+    Stage("all", 1500, 2e-4, 5e-5),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +80,21 @@ class Recipe:
     most_frames: int = 448
     most_frames_a_symbol: int = 48
     batch: int = 8
-    segment_frames: int = 16
-    learning_rate: float = 5e-4
-    learning_rate_end: float = 1e-4
-    steps: int = 7000
-    from_text_from: int = 1500
-    """The step from which half of the segments are made from text alone."""
-    adversarial_from: int = 5500
-    """The step from which the discriminators take part."""
+    segment_frames: int = 32
+    stages: tuple[Stage, ...] = FROM_NOTHING
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps all stages take."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage(self, step: int) -> tuple[Stage, int]:
+        """Return the stage that a step belongs to, and which of its steps it is; past the end, of the last."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        return self.stages[-1], self.stages[-1].steps
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -121,35 +155,18 @@ MEI = Teacher("openjtalk", "mei_normal", "ja")
 CMN = Teacher("espeak", "cmn", "zh")
 
 
-def _from_trio(name: str, teacher: Teacher, speaker: str, steps: int) -> Recipe:
+def _from_trio(name: str, teacher: Teacher, speaker: str, use_sdp: bool = True) -> Recipe:
     """Return the recipe of a voice that is trio's, taught a little longer by one teacher only."""
-    return Recipe(
-        name,
-        {name: teacher},
-        start_from=("trio", speaker),
-        use_sdp=True,
-        learning_rate=3e-4,
-        steps=steps,
-        from_text_from=0,
-        adversarial_from=0,
-    )
+    return Recipe(name, {name: teacher}, start_from=("trio", speaker), use_sdp=use_sdp, stages=FINE_TUNE)
 
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("slt", {"slt": FLITE_SLT}, steps=8200),
-        Recipe(
-            "trio",
-            {"amy": FLITE_SLT, "mei": MEI, "ling": CMN},
-            start_from=("slt", None),
-            use_sdp=True,
-            steps=6250,
-            from_text_from=500,
-            adversarial_from=3000,
-        ),
-        _from_trio("rms", FLITE_RMS, "amy", steps=2150),
-        _from_trio("mei", MEI, "mei", steps=1500),
-        _from_trio("cmn", CMN, "ling", steps=1250),
+        Recipe("trio", {"amy": FLITE_SLT, "mei": MEI, "ling": CMN}, use_sdp=True),
+        _from_trio("slt", FLITE_SLT, "amy", use_sdp=False),
+        _from_trio("rms", FLITE_RMS, "amy"),
+        _from_trio("mei", MEI, "mei"),
+        _from_trio("cmn", CMN, "ling"),
     )
 }

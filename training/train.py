@@ -23,21 +23,33 @@ from training.losses import (
     harmonics_loss,
     judge_loss,
     level_loss,
-    log_mel,
+    mel_loss,
     spectral_loss,
 )
 from training.model import Batch, Discriminators, Segments, Trainee
-from training.recipes import RECIPES, RUNS, Recipe
+from training.recipes import RECIPES, RUNS, Recipe, Taught
 
-MEL_WEIGHT, SPECTRAL_WEIGHT, HARMONICS_WEIGHT, COMB_WEIGHT, LEVEL_WEIGHT = 20.0, 10.0, 10.0, 10.0, 3.0
-FEATURE_WEIGHT, FOOLING_WEIGHT = 10.0, 4.0
-KL_WEIGHT = 0.1
-"""Small, since segments made from text alone teach the way that synthesis takes. By 1, a recording's latents told the
-decoder no more than its text does, even after thousands of steps: it could not place a harmonic, and blurred all."""
-FINE_MELS, COARSE_MELS = 80, 40
-"""Mel bands in which speech is compared: narrower and wider than the spacing of a voice's harmonics."""
+WEIGHTS = {
+    "kl": 0.1,
+    "duration": 1.0,
+    "heard_mel": 30.0,
+    "text_mel": 30.0,
+    "mel": 20.0,
+    "mel_from_text": 20.0,
+    "spectral": 10.0,
+    "harmonics": 10.0,
+    "comb": 10.0,
+    "level": 3.0,
+    "fooling": 4.0,
+    "feature": 10.0,
+}
+"""What each loss counts for. That of kl is small, since latents made from text alone are taught what they shall tell.
+By 1, a recording's latents told the decoder no more than its text does, even after thousands of steps: it could not
+place a harmonic, nor follow a formant, and blurred all."""
+NOISE_SCALE = 0.5
+"""Of the prior's noise in latents from text."""
 CLIP = 20.0
-WARM_UP_STEPS = 300
+WARM_UP_STEPS = 100
 AVERAGE = 0.999
 """Decay of the running average of the weights, which is what is shipped."""
 SAVE_EVERY, LOG_EVERY = 250, 50
@@ -95,8 +107,8 @@ class Trainer:
         self.corpus = Corpus(recipe)
         torch.manual_seed(0)
         self.trainee, self.judges = Trainee(recipe), Discriminators()
-        self.optimizer = torch.optim.AdamW(self.trainee.parameters(), recipe.learning_rate, (0.8, 0.99), weight_decay=0)
-        self.judges_optimizer = torch.optim.AdamW(self.judges.parameters(), recipe.learning_rate, (0.8, 0.99))
+        self.optimizer = torch.optim.AdamW(self.trainee.parameters(), betas=(0.8, 0.99), weight_decay=0)
+        self.judges_optimizer = torch.optim.AdamW(self.judges.parameters(), betas=(0.8, 0.99))
         self.average = {k: v.clone() for k, v in self.trainee.state_dict().items()}
         self.step = 0
         self.skipped = 0
@@ -149,59 +161,71 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """Take one step and return its losses by name."""
         torch.manual_seed(self.step)
-        recipe = self.recipe
-        progress = min(self.step / recipe.steps, 1.0)
-        rate = recipe.learning_rate * (recipe.learning_rate_end / recipe.learning_rate) ** progress
-        rate *= min(1.0, (self.step + 1) / WARM_UP_STEPS)
+        stage, step = self.recipe.stage(self.step)
+        rate = stage.learning_rate * (stage.learning_rate_end / stage.learning_rate) ** (step / stage.steps)
+        rate *= min(1.0, (step + 1) / WARM_UP_STEPS)
         for optimizer in (self.optimizer, self.judges_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        from_text = 0.0 if self.step < recipe.from_text_from else 0.5
-        made: Segments = self.trainee(self.corpus.batch(self.step), from_text, noise_scale=0.5)
-        losses = {"kl": made.kl, "duration": made.duration, **self._compared(made)}
-        total = KL_WEIGHT * losses["kl"] + losses["duration"]
-        total = total + SPECTRAL_WEIGHT * losses["spectral"] + LEVEL_WEIGHT * losses["level"]
-        total = total + COMB_WEIGHT * losses["comb"] + HARMONICS_WEIGHT * losses["harmonics"]
-        total = total + MEL_WEIGHT * sum(loss for name, loss in losses.items() if name.startswith("mel"))
-        if self.step >= recipe.adversarial_from:
-            total = total + self._contest(made, losses)
+        losses, made = self._made(stage.teaches)
+        if made:
+            losses |= self._compared(made)
+        if made and stage.teaches == "all":
+            losses |= self._contest(made)
+        total = torch.stack([WEIGHTS[name] * loss for name, loss in losses.items() if name in WEIGHTS]).sum()
         self.skipped += not _descend(self.optimizer, self.trainee, total)
         self._follow()
         self.step += 1
         return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _made(self, teaches: Taught) -> tuple[dict[str, Tensor], Segments | None]:
+        """Return the losses of latents and what the decoder makes of them; what is not taught gets no gradient."""
+        batch = self.corpus.batch(self.step)
+        if teaches == "decoder":
+            with torch.no_grad():
+                window = self.trainee.window(batch)
+                heard = self.trainee.heard(window)[0]
+            return {}, self.trainee.decode(window, heard, len(heard))
+        window = self.trainee.window(batch)
+        latents = self.trainee.latents(batch, window, NOISE_SCALE)
+        if teaches == "latents":
+            return latents.losses, None
+        n = len(latents.heard) // 2
+        mixed = torch.cat([latents.heard[:n], latents.from_text[n:]])
+        return latents.losses, self.trainee.decode(window, mixed, n)
 
     def _compared(self, made: Segments) -> dict[str, Tensor]:
         """Return the losses between what was spoken and what was recorded.
 
         Text does not tell a voice's pitch to the percent. So what was made from it is compared in bands that are wider
         than harmonics are apart: in narrower ones the decoder would do best by blurring the harmonics that it cannot
-        place, and the judges alone say that harmonics must be sharp.
+        place. That harmonics be sharp is left to their own loss and to the judges.
         """
         n, rate = made.n_heard, self.recipe.sample_rate_hz
-        spoken, recorded = made.spoken[:, 0], made.recorded[:, 0]
+        spoken, recorded = made.spoken, made.recorded
+        share = n / len(spoken)
+        losses = {
+            "mel": share * mel_loss(spoken[:n], recorded[:n], rate),
+            "spectral": spectral_loss(spoken[:n], recorded[:n]),
+            "harmonics": harmonics_loss(spoken, recorded, rate),
+            "comb": comb_loss(spoken, recorded, self.recipe.hop_length),
+            "level": level_loss(spoken, recorded),
+        }
+        if share < 1:
+            losses["mel_from_text"] = (1 - share) * mel_loss(spoken[n:], recorded[n:], rate, coarser=2)
+        return losses
 
-        def mel(which: slice, bands: int) -> Tensor:
-            a, b = (log_mel(x[which], rate, n_mels=bands) for x in (spoken, recorded))
-            return (a - b).abs().sum() / b[0].numel() / len(spoken)
-
-        losses = {"mel": mel(slice(0, n), FINE_MELS), "spectral": spectral_loss(spoken[:n], recorded[:n])}
-        losses["comb"] = comb_loss(spoken, recorded, self.recipe.hop_length)
-        losses["level"] = level_loss(spoken, recorded)
-        losses["harmonics"] = harmonics_loss(spoken, recorded, rate)
-        return losses | ({"mel_from_text": mel(slice(n, None), COARSE_MELS)} if n < len(spoken) else {})
-
-    def _contest(self, made: Segments, losses: dict[str, Tensor]) -> Tensor:
-        """Teach the judges, then return what the decoder has to gain from them."""
+    def _contest(self, made: Segments) -> dict[str, Tensor]:
+        """Teach the judges; return their loss, and what the decoder has to gain from them."""
         recorded = self.judges(made.recorded)
-        losses["judges"] = judge_loss(recorded, self.judges(made.spoken.detach()))
-        self.skipped += not _descend(self.judges_optimizer, self.judges, losses["judges"])
+        judged = judge_loss(recorded, self.judges(made.spoken.detach()))
+        self.skipped += not _descend(self.judges_optimizer, self.judges, judged)
         self.judges.requires_grad_(False)
         spoken = self.judges(made.spoken)
         self.judges.requires_grad_(True)
         heard = slice(0, made.n_heard)
-        losses["fooling"] = fooling_loss(spoken)
-        losses["feature"] = feature_loss(_of(heard, recorded), _of(heard, spoken))
-        return FOOLING_WEIGHT * losses["fooling"] + FEATURE_WEIGHT * losses["feature"]
+        feature = feature_loss(_of(heard, recorded), _of(heard, spoken))
+        return {"judges": judged, "fooling": fooling_loss(spoken), "feature": feature}
 
     @torch.no_grad()
     def _follow(self) -> None:
