@@ -103,13 +103,10 @@ def comb_loss(spoken: Tensor, recorded: Tensor, hop_length: int) -> Tensor:
 
 
 @functools.cache
-def harmonic_weights(n_fft: int, sample_rate_hz: int, low_hz: float, high_hz: float) -> Tensor:
-    """Return, for each of PITCHES_HZ, weights [pitches, n_fft / 2 + 1] of a log spectrum that give its contrast.
-
-    That is the mean at the pitch's multiples in a band, less that half-way below each.
-    """
-    weights = torch.zeros(len(PITCHES_HZ), n_fft // 2 + 2)
-    bins = n_fft / sample_rate_hz
+def _harmonic_weights(sample_rate_hz: int, low_hz: float, high_hz: float) -> Tensor:
+    """Return, for each of PITCHES_HZ, weights [pitches, F] of log_spectra that give its contrast in a band."""
+    weights = torch.zeros(len(PITCHES_HZ), HARMONICS_N_FFT // 2 + 2)
+    bins = HARMONICS_N_FFT / sample_rate_hz
     for row, pitch in zip(weights, PITCHES_HZ, strict=True):
         multiples = torch.arange(max(1, math.ceil(low_hz / pitch)), high_hz // pitch + 1) * pitch
         for place, sign in ((multiples * bins, 1), ((multiples - pitch / 2) * bins, -1)):
@@ -125,13 +122,27 @@ def log_spectra(samples: Tensor) -> Tensor:
     return magnitudes(samples, HARMONICS_N_FFT, HARMONICS_N_FFT // 4).log().transpose(1, 2)
 
 
+def contrast(logs: Tensor, pitch: Tensor, sample_rate_hz: int, low_hz: float, high_hz: float) -> Tensor:
+    """Return how far harmonics stand out in a band of log_spectra [B, T, F], in nepers: [B, T].
+
+    That is the mean at the multiples of a frame's pitch, a place in PITCHES_HZ int64 [B, T], less that half-way below
+    each.
+    """
+    return (logs * _harmonic_weights(sample_rate_hz, low_hz, high_hz)[pitch]).sum(2)
+
+
+def _salience(logs: Tensor, sample_rate_hz: int) -> Tensor:
+    """Return the contrast [B, T, pitches] of every pitch from 200 to 2 000 Hz, in nepers."""
+    return logs @ _harmonic_weights(sample_rate_hz, 200, 2000).T
+
+
 def pitches(logs: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
     """Return the place of each frame's pitch in PITCHES_HZ, int64 [B, T], and whether it is voiced, bool [B, T].
 
     A frame's pitch is the one whose harmonics stand out most from 200 to 2 000 Hz of log_spectra [B, T, F]. It is
     voiced where they stand out by VOICED, and it is loud: no more than 30 dB below the loudest frame.
     """
-    salience, place = (logs @ harmonic_weights(HARMONICS_N_FFT, sample_rate_hz, 200, 2000).T).max(2)
+    salience, place = _salience(logs, sample_rate_hz).max(2)
     peaks = logs.amax(2)
     return place, (salience > VOICED) & (peaks > peaks.amax(1, keepdim=True) - 30 / DECIBELS)
 
@@ -145,13 +156,12 @@ def harmonics_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int) -> Ten
     logs_s, logs_r = log_spectra(spoken), log_spectra(recorded)
     with torch.no_grad():
         pitch_r, voiced = pitches(logs_r, sample_rate_hz)
-        salience = logs_s @ harmonic_weights(HARMONICS_N_FFT, sample_rate_hz, 200, 2000).T
         far = (torch.arange(len(PITCHES_HZ)) - pitch_r[..., None]).abs() > NEAR_PITCHES
-        pitch_s = salience.masked_fill(far, -math.inf).argmax(2)
+        pitch_s = _salience(logs_s, sample_rate_hz).masked_fill(far, -math.inf).argmax(2)
     total = torch.zeros(())
-    for low_hz, high_hz in itertools.pairwise(HARMONIC_BANDS_HZ):
-        weights = harmonic_weights(HARMONICS_N_FFT, sample_rate_hz, low_hz, high_hz)
-        contrast_s, contrast_r = (logs_s * weights[pitch_s]).sum(2), (logs_r * weights[pitch_r]).sum(2)
+    for band in itertools.pairwise(HARMONIC_BANDS_HZ):
+        contrast_s = contrast(logs_s, pitch_s, sample_rate_hz, *band)
+        contrast_r = contrast(logs_r, pitch_r, sample_rate_hz, *band)
         total = total + ((contrast_s - contrast_r).abs() * voiced).sum() / voiced.sum().clamp(min=1)
     return total / (len(HARMONIC_BANDS_HZ) - 1)
 

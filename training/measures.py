@@ -9,16 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.losses import (
-    DECIBELS,
-    HARMONICS_N_FFT,
-    comb,
-    harmonic_weights,
-    log_spectra,
-    magnitudes,
-    mel_filters,
-    pitches,
-)
+from training.losses import DECIBELS, comb, contrast, log_spectra, magnitudes, mel_filters, pitches
 
 Samples = npt.NDArray[np.float32]
 
@@ -124,8 +115,7 @@ def harmonic_contrast_db(samples: Samples, low_hz: float, high_hz: float) -> flo
     """
     logs = log_spectra(torch.from_numpy(samples)[None])
     pitch, voiced = pitches(logs, RATE_HZ)
-    contrast = (logs * harmonic_weights(HARMONICS_N_FFT, RATE_HZ, low_hz, high_hz)[pitch]).sum(2)
-    return float(contrast[voiced].mean()) * DECIBELS
+    return float(contrast(logs, pitch, RATE_HZ, low_hz, high_hz)[voiced].mean()) * DECIBELS
 
 
 def comb_db(samples: Samples, hop_length: int) -> float:

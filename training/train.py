@@ -170,8 +170,8 @@ class Trainer:
         losses, made = self._made(stage.teaches)
         if made:
             losses |= self._compared(made)
-        if made and stage.teaches == "all":
-            losses |= self._contest(made)
+            if stage.teaches == "all":
+                losses |= self._contest(made)
         total = torch.stack([WEIGHTS[name] * loss for name, loss in losses.items() if name in WEIGHTS]).sum()
         self.skipped += not _descend(self.optimizer, self.trainee, total)
         self._follow()
