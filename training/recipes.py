@@ -32,12 +32,12 @@ class Stage:
 FROM_NOTHING = (
     Stage("latents", 4000, 1e-3, 3e-4),
     Stage("decoder", 12000, 5e-4, 1e-4),
-    Stage("all", 4000, 2e-4, 5e-5),
+    Stage("all", 1500, 2e-4, 5e-5),
 )
 FINE_TUNE = (
     Stage("latents", 500, 5e-4, 2e-4),
     Stage("decoder", 1000, 3e-4, 1e-4),
-    Stage("all", 1500, 2e-4, 5e-5),
+    Stage("all", 500, 2e-4, 5e-5),
 )
 
 
