@@ -27,7 +27,6 @@ from training.measures import (
     harmonic_contrast_db,
     level_db,
     mel_cepstral_distortion,
-    pitch_range_semitones,
     steps_at_joins,
     warped_distance,
     word_errors,
@@ -536,14 +535,6 @@ def test_distortion_is_in_decibels() -> None:
     assert mel_cepstral_distortion(noise, noise) == 0
     assert mel_cepstral_distortion(noise, noise * 0.5) == pytest.approx(0, abs=0.05)  # loudness is none of it
     assert mel_cepstral_distortion(noise, tone(300, 1.0)) > 5
-
-
-def test_the_range_of_pitch_is_in_semitones() -> None:
-    low, high = tone(120, 0.5, harmonics=30), tone(240, 0.5, harmonics=30)
-    noise = np.random.default_rng(0).normal(size=2 * len(low)).astype(np.float32) * 0.01
-    assert pitch_range_semitones(np.concatenate([low, high]) + noise) == pytest.approx(12, abs=0.2)
-    assert pitch_range_semitones(np.concatenate([low, low]) + noise) == pytest.approx(0, abs=0.2)
-    assert np.isnan(pitch_range_semitones(noise))
 
 
 def test_steps_at_joins_are_told_from_steps_elsewhere() -> None:

@@ -23,7 +23,6 @@ from training.measures import (
     harmonic_contrast_db,
     level_db,
     mel_cepstral_distortion,
-    pitch_range_semitones,
     recognize,
     steps_at_joins,
     word_errors,
@@ -110,9 +109,6 @@ class Measured:
     """From the teacher's speech of another sentence: what nothing in common would give."""
     duration_error: float
     """Of whole sentences, relative to the teacher's."""
-    pitch_range: float
-    """Within a sentence, in semitones; so too the teacher's. A narrower one is heard as flat tones."""
-    teachers_pitch_range: float
     harmonics_db: float
     """How far they stand out in BAND_HZ."""
     teachers_harmonics_db: float
@@ -144,8 +140,6 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
         distortion_db=_mean(map(mel_cepstral_distortion, ours, taught)),
         distortion_from_another_db=_mean(map(mel_cepstral_distortion, ours, taught[1:] + taught[:1])),
         duration_error=_duration_error(speaker, sentences, ours),
-        pitch_range=_mean(map(pitch_range_semitones, ours)),
-        teachers_pitch_range=_mean(map(pitch_range_semitones, taught)),
         harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in ours),
         teachers_harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in taught),
         comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in ours),
@@ -164,10 +158,9 @@ def _mean(values: Iterable[float]) -> float:
 
 
 HEAD = """\
-| speaker | word errors (teacher's) | distortion, dB (from another sentence) | duration error | pitch range, \
-semitones (teacher's) | harmonics, dB (teacher's) | comb, dB (teacher's) | largest step at joins (elsewhere) | \
-before / after, dB | clipped |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+| speaker | word errors (teacher's) | distortion, dB (from another sentence) | duration error | harmonics, dB \
+(teacher's) | comb, dB (teacher's) | largest step at joins (elsewhere) | before / after, dB | clipped |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def row(speaker: Speaker, m: Measured) -> str:
@@ -178,7 +171,6 @@ def row(speaker: Speaker, m: Measured) -> str:
         errors,
         f"{m.distortion_db:.2f} ({m.distortion_from_another_db:.2f})",
         f"{m.duration_error:.1%}",
-        f"{m.pitch_range:.1f} ({m.teachers_pitch_range:.1f})",
         f"{m.harmonics_db:.1f} ({m.teachers_harmonics_db:.1f})",
         f"{m.comb_db:.1f} ({m.teachers_comb_db:.1f})",
         f"{m.step_at_joins:.3f} ({m.step_elsewhere:.3f})",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.losses import DECIBELS, PITCHES_HZ, comb, contrast, log_spectra, magnitudes, mel_filters, pitches
+from training.losses import DECIBELS, comb, contrast, log_spectra, magnitudes, mel_filters, pitches
 
 Samples = npt.NDArray[np.float32]
 
@@ -116,15 +116,6 @@ def harmonic_contrast_db(samples: Samples, low_hz: float, high_hz: float) -> flo
     logs = log_spectra(torch.from_numpy(samples)[None])
     pitch, voiced = pitches(logs, RATE_HZ)
     return float(contrast(logs, pitch, RATE_HZ, low_hz, high_hz)[voiced].mean()) * DECIBELS
-
-
-def pitch_range_semitones(samples: Samples) -> float:
-    """Return how wide a voice's pitch ranges: from its 10th to its 90th percentile; nan where nothing is voiced."""
-    place, voiced = pitches(log_spectra(torch.from_numpy(samples)[None]), RATE_HZ)
-    if not voiced.any():
-        return float("nan")
-    low, high = np.percentile(12 * np.log2(np.array(PITCHES_HZ))[place[voiced].numpy()], (10, 90))
-    return float(high - low)
 
 
 def comb_db(samples: Samples, hop_length: int) -> float:
