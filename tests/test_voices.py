@@ -67,7 +67,7 @@ def test_each_speaker_speaks_cleanly(voice: tuple[str, Voice]) -> None:
     for number, teacher in enumerate(RECIPES[name].teachers.values()):
         text = TEXTS[teacher.language]
         ids = model.ids(text, lang=teacher.language)
-        windows = list(model.stream(ids, speaker=number, noise_scale=0.1, noise_scale_w=0.2))
+        windows = list(model.stream(ids, speaker=number, noise_scale=0.3, noise_scale_w=0.2))
         samples = np.concatenate(windows)
         joins, elsewhere = steps_at_joins(windows)
         assert len(windows) > 2
