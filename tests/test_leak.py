@@ -1,5 +1,6 @@
 """bench.leak: it finds a leak that is there, and none where there is none."""
 
+import ctypes.util
 import json
 import os
 import subprocess
@@ -17,9 +18,13 @@ CAPACITIES: dict[str, str | None] = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024", 
 
 
 def measure(models: Path, *options: str) -> tuple[int, dict[str, Any]]:
-    """The exit status and the figures of a run of its own, in which oneDNN may keep much."""
+    """The exit status and the figures of a run of its own, in which oneDNN may keep much.
+
+    It has jemalloc as the service has, where that is installed: what glibc's arenas keep differs from run to run.
+    """
     command = [sys.executable, "-m", "bench.leak", "--model=solo", f"--settings={models}", f"--count={COUNT}", "--json"]
     environment = os.environ | {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024", "LRU_CACHE_CAPACITY": "1"}
+    environment["LD_PRELOAD"] = ctypes.util.find_library("jemalloc") or ""
     done = subprocess.run(
         [*command, *options], cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=300, check=False
     )
