@@ -23,8 +23,11 @@ def measure(models: Path, *options: str) -> tuple[int, dict[str, Any]]:
     It has jemalloc as the service has, where that is installed: what glibc's arenas keep differs from run to run.
     """
     command = [sys.executable, "-m", "bench.leak", "--model=solo", f"--settings={models}", f"--count={COUNT}", "--json"]
-    environment = os.environ | {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024", "LRU_CACHE_CAPACITY": "1"}
-    environment["LD_PRELOAD"] = ctypes.util.find_library("jemalloc") or ""
+    environment = os.environ | {
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024",
+        "LRU_CACHE_CAPACITY": "1",
+        "LD_PRELOAD": ctypes.util.find_library("jemalloc") or "",
+    }
     done = subprocess.run(
         [*command, *options], cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=300, check=False
     )
