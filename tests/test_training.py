@@ -27,11 +27,21 @@ from training.measures import (
     harmonic_contrast_db,
     level_db,
     mel_cepstral_distortion,
+    paired_semitones,
     steps_at_joins,
     warped_distance,
     word_errors,
 )
-from training.model import ChannelsLastConv1d, ChannelsLastConvTranspose1d, Trainee, cut, within
+from training.model import (
+    BEGINNINGS,
+    ENDS,
+    FLOW_REACH,
+    ChannelsLastConv1d,
+    ChannelsLastConvTranspose1d,
+    Trainee,
+    cut,
+    within,
+)
 from training.recipes import RECIPES, Recipe, Stage
 from training.teachers import Teacher, resampled
 from vits import load_voice
@@ -408,6 +418,19 @@ def test_without_durations_the_alignment_is_searched(tiny: Recipe) -> None:
     assert segments.spoken.shape == segments.recorded.shape == (4, 16 * 256)
 
 
+def test_segments_at_the_edges_of_utterances_are_taught_often(tiny: Recipe) -> None:
+    torch.manual_seed(0)
+    trainee = Trainee(tiny)
+    batch = train.Trainer(tiny).corpus.batch(0)
+    last = batch.frames - tiny.segment_frames
+    assert (last > 1).all()
+    starts = torch.stack([trainee.window(batch).starts for _ in range(500)]) + FLOW_REACH
+    assert ((starts >= 0) & (starts <= last)).all()
+    chance = (1 - BEGINNINGS - ENDS) * float((1 / (last + 1)).mean())
+    assert float((starts == 0).float().mean()) == pytest.approx(BEGINNINGS + chance, abs=0.03)
+    assert float((starts == last).float().mean()) == pytest.approx(ENDS + chance, abs=0.03)
+
+
 def test_an_exported_voice_loads_as_any_users_checkpoint(tiny: Recipe, tmp_path: Path) -> None:
     trainer = train.Trainer(tiny)
     trainer.train_step()
@@ -535,6 +558,30 @@ def test_distortion_is_in_decibels() -> None:
     assert mel_cepstral_distortion(noise, noise) == 0
     assert mel_cepstral_distortion(noise, noise * 0.5) == pytest.approx(0, abs=0.05)  # loudness is none of it
     assert mel_cepstral_distortion(noise, tone(300, 1.0)) > 5
+
+
+def glide(low_hz: float, seconds: float) -> np.ndarray:
+    """Return 30 harmonics of a pitch that rises from low_hz by a fifth and falls back, in a voice that changes."""
+    time = np.linspace(0, 1, round(seconds * 16000), endpoint=False)
+    hz = low_hz * 1.5 ** np.sin(np.pi * time) ** 2
+    phase = 2 * np.pi * np.cumsum(hz) / 16000
+    made = sum(np.sin(phase * n) * np.exp(-(((n * hz / 1000 - 0.5 - 2 * time) * 2) ** 2)) for n in range(1, 31))
+    return np.asarray(made / 8, np.float32)
+
+
+@pytest.mark.parametrize("hz", [80, 220])
+def test_pitches_are_compared_at_another_pace(hz: float) -> None:
+    rising = glide(hz, 1.0)
+    same, higher = paired_semitones(glide(hz, 1.3), rising), paired_semitones(glide(hz * 2 ** (1 / 6), 1.0), rising)
+    assert len(same) > 150
+    assert np.ptp(same[:, 1]) == pytest.approx(7.0, abs=0.3)
+    assert np.abs(same[:, 0] - same[:, 1]).mean() < 0.2
+    assert (higher[:, 0] - higher[:, 1]).mean() == pytest.approx(2, abs=0.2)
+
+
+def test_what_has_no_pitch_is_not_compared() -> None:
+    noise = np.random.default_rng(0).normal(size=8000).astype(np.float32) * 0.1
+    assert paired_semitones(noise, tone(200, 0.5, harmonics=20)).shape == (0, 2)
 
 
 def test_steps_at_joins_are_told_from_steps_elsewhere() -> None:

@@ -23,6 +23,7 @@ from training.measures import (
     harmonic_contrast_db,
     level_db,
     mel_cepstral_distortion,
+    paired_semitones,
     recognize,
     steps_at_joins,
     word_errors,
@@ -109,6 +110,10 @@ class Measured:
     """From the teacher's speech of another sentence: what nothing in common would give."""
     duration_error: float
     """Of whole sentences, relative to the teacher's."""
+    pitch_error: float
+    """How far from the teacher's, in semitones, the mean of frames that both voice."""
+    monotones_pitch_error: float
+    """The same of one who only ever spoke at the teacher's median pitch."""
     harmonics_db: float
     """How far they stand out in BAND_HZ."""
     teachers_harmonics_db: float
@@ -133,6 +138,7 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
     taught = [speaker.taught(text) for text in sentences]
     rate = speaker.recipe.sample_rate_hz
     joins, elsewhere = (max(steps) for steps in zip(*map(steps_at_joins, windows), strict=True))
+    pitch, teachers_pitch = np.concatenate(list(map(paired_semitones, ours, taught))).T
     english = speaker.teacher.language == "en"
     return Measured(
         word_error_rate=word_error_rate(sentences, ours) if english else None,
@@ -140,6 +146,8 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
         distortion_db=_mean(map(mel_cepstral_distortion, ours, taught)),
         distortion_from_another_db=_mean(map(mel_cepstral_distortion, ours, taught[1:] + taught[:1])),
         duration_error=_duration_error(speaker, sentences, ours),
+        pitch_error=float(np.abs(pitch - teachers_pitch).mean()),
+        monotones_pitch_error=float(np.abs(np.median(teachers_pitch) - teachers_pitch).mean()),
         harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in ours),
         teachers_harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in taught),
         comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in ours),
@@ -158,9 +166,10 @@ def _mean(values: Iterable[float]) -> float:
 
 
 HEAD = """\
-| speaker | word errors (teacher's) | distortion, dB (from another sentence) | duration error | harmonics, dB \
-(teacher's) | comb, dB (teacher's) | largest step at joins (elsewhere) | before / after, dB | clipped |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+| speaker | word errors (teacher's) | distortion, dB (from another sentence) | duration error | \
+pitch error, semitones (a monotone's) | harmonics, dB (teacher's) | comb, dB (teacher's) | \
+largest step at joins (elsewhere) | before / after, dB | clipped |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def row(speaker: Speaker, m: Measured) -> str:
@@ -171,6 +180,7 @@ def row(speaker: Speaker, m: Measured) -> str:
         errors,
         f"{m.distortion_db:.2f} ({m.distortion_from_another_db:.2f})",
         f"{m.duration_error:.1%}",
+        f"{m.pitch_error:.2f} ({m.monotones_pitch_error:.2f})",
         f"{m.harmonics_db:.1f} ({m.teachers_harmonics_db:.1f})",
         f"{m.comb_db:.1f} ({m.teachers_comb_db:.1f})",
         f"{m.step_at_joins:.3f} ({m.step_elsewhere:.3f})",

@@ -14,9 +14,15 @@ from training.losses import DECIBELS, comb, contrast, log_spectra, magnitudes, m
 Samples = npt.NDArray[np.float32]
 
 RATE_HZ = 16000
-CEPSTRUM_N_FFT, CEPSTRUM_HOP, CEPSTRUM_BANDS, CEPSTRA = 1024, 80, 80, 24
+FRAME = 80
+"""Samples of a frame in which cepstra and pitches are compared: 5 ms."""
+CEPSTRUM_N_FFT, CEPSTRUM_BANDS, CEPSTRA = 1024, 80, 24
 FLOOR_DB = -60.0
 """Below the loudest band of an utterance; what is quieter counts as silence."""
+PITCH_HZ = (60, 500)
+"""The lowest and the highest that is looked for."""
+STEPS = ((1, 1), (1, 0), (0, 1))
+"""Of a warping path, in one sequence and in the other."""
 
 
 def words(text: str) -> list[str]:
@@ -55,43 +61,71 @@ def _cosines() -> npt.NDArray[np.float64]:
     return np.cos(np.pi * np.arange(1, CEPSTRA + 1)[:, None] * bands / CEPSTRUM_BANDS) / CEPSTRUM_BANDS
 
 
-def mel_cepstra(samples: Samples) -> npt.NDArray[np.float64]:
-    """Return mel cepstra [T, CEPSTRA], without the 0th, every 5 ms of samples at 16 kHz, its silent ends left out."""
-    spectrum = magnitudes(torch.from_numpy(samples)[None], CEPSTRUM_N_FFT, CEPSTRUM_HOP)[0]
+def mel_cepstra(samples: Samples) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return the first FRAME of samples at 16 kHz that is not silent, and the mel cepstra from it to the last.
+
+    They are float [T, CEPSTRA], without the 0th.
+    """
+    spectrum = magnitudes(torch.from_numpy(samples)[None], CEPSTRUM_N_FFT, FRAME)[0]
     bands = (mel_filters(CEPSTRUM_N_FFT, RATE_HZ, CEPSTRUM_BANDS) @ spectrum).double().numpy().T
     floor = bands.max() * 10 ** (FLOOR_DB / 20)
     heard = np.flatnonzero((bands > floor).any(1))
     logs = np.log(np.maximum(bands[heard[0] : heard[-1] + 1], floor))
-    cepstra: npt.NDArray[np.float64] = logs @ _cosines().T
-    return cepstra
+    return int(heard[0]), logs @ _cosines().T
 
 
-def warped_distance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Return the mean distance of a [S, C] and b [T, C] along the path of dynamic time warping that makes it least.
+def warping_path(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the path int64 [n, 2] of dynamic time warping along which a [S, C] and b [T, C] are nearest in sum.
 
-    Steps go one frame on in a, in b or in both; the mean is over the steps of the path.
+    It is pairs of places, from both beginnings to both ends, one on in a, in b or in both at every step.
     """
     costs = np.sqrt(((a[:, None] - b[None]) ** 2).sum(2))
     S, T = costs.shape
     # Cells of one antidiagonal depend on the two before it only; index i + 1 holds row i, and row -1 is never entered.
-    total, steps = np.full((3, S + 1), np.inf), np.zeros((3, S + 1))
+    total, came = np.full((3, S + 1), np.inf), np.zeros((S, T), np.int8)
     for diagonal in range(S + T - 1):
         i = np.arange(max(0, diagonal - T + 1), min(S, diagonal + 1))
-        now, last, before = (diagonal - n for n in range(3))
-        came = np.stack([total[before % 3, i], total[last % 3, i], total[last % 3, i + 1]])
-        length = np.stack([steps[before % 3, i], steps[last % 3, i], steps[last % 3, i + 1]])
-        best = came.argmin(0)[None]
-        total[now % 3], steps[now % 3] = np.inf, 0
-        least = np.take_along_axis(came, best, 0)[0] if diagonal else 0.0
-        total[now % 3, i + 1] = costs[i, diagonal - i] + least
-        steps[now % 3, i + 1] = 1 + np.take_along_axis(length, best, 0)[0]
-    return float(total[(S + T - 2) % 3, S] / steps[(S + T - 2) % 3, S])
+        now, last, before = (total[(diagonal - n) % 3] for n in range(3))
+        ways = np.stack([before[i], last[i], last[i + 1]])  # by STEPS
+        came[i, diagonal - i] = ways.argmin(0)
+        now[:] = np.inf
+        now[i + 1] = costs[i, diagonal - i] + (ways.min(0) if diagonal else 0.0)
+    path = [(S - 1, T - 1)]
+    while path[-1] != (0, 0):
+        (i, j), (in_a, in_b) = path[-1], STEPS[came[path[-1]]]
+        path.append((i - in_a, j - in_b))
+    return np.array(path[::-1])
+
+
+def warped_distance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Return the mean distance of a [S, C] and b [T, C] over the steps of their warping path."""
+    in_a, in_b = warping_path(a, b).T
+    return float(np.sqrt(((a[in_a] - b[in_b]) ** 2).sum(1)).mean())
 
 
 def mel_cepstral_distortion(a: Samples, b: Samples) -> float:
     """Return the mel-cepstral distortion in dB (Kubichek, 1993) of two utterances at 16 kHz, warped in time."""
     # For cepstra of log amplitude whose cosine series has 2 c_n: 20 / ln 10 * sqrt(2 * sum d^2).
-    return float(20 / np.log(10) * np.sqrt(2) * warped_distance(mel_cepstra(a), mel_cepstra(b)))
+    return float(20 / np.log(10) * np.sqrt(2) * warped_distance(mel_cepstra(a)[1], mel_cepstra(b)[1]))
+
+
+def pitch_hz(samples: Samples) -> npt.NDArray[np.float64]:
+    """Return the pitch [T] of every FRAME of samples at 16 kHz, nan where there is none, by Praat (Boersma, 1993)."""
+    import parselmouth
+
+    sound = parselmouth.Sound(samples.astype(np.float64), RATE_HZ)
+    frame_s = FRAME / RATE_HZ
+    pitch = sound.to_pitch_ac(time_step=frame_s, pitch_floor=PITCH_HZ[0], pitch_ceiling=PITCH_HZ[1])
+    return np.array([pitch.get_value_at_time((i + 0.5) * frame_s) for i in range(len(samples) // FRAME)])
+
+
+def paired_semitones(a: Samples, b: Samples) -> npt.NDArray[np.float64]:
+    """Return [n, 2], the pitches of two utterances at 16 kHz wherever both have one, warped in time, in semitones."""
+    (first_a, cepstra_a), (first_b, cepstra_b) = mel_cepstra(a), mel_cepstra(b)
+    in_a, in_b = warping_path(cepstra_a, cepstra_b).T
+    pairs = np.stack([pitch_hz(a)[first_a + in_a], pitch_hz(b)[first_b + in_b]], axis=1)
+    semitones: npt.NDArray[np.float64] = 12 * np.log2(pairs[np.isfinite(pairs).all(1)])
+    return semitones
 
 
 def level_db(samples: Samples) -> float:

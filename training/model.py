@@ -21,9 +21,10 @@ FLOW_REACH = 32
 MEL_BANDS = 80
 """Of the spectrogram that latents are read as."""
 
-BEGINNINGS = 0.15
-"""The share of segments that begin with their utterance. By chance one in a hundred would; so seldom does the decoder
-hear nothing before a first frame that it answers with a click, as it may where a segment begins within speech."""
+BEGINNINGS, ENDS = 0.15, 0.1
+"""The shares of segments that begin with their utterance, and that end with it. By chance one in a hundred would; so
+seldom does the decoder hear nothing before a first frame that it answers with a click, as it may where a segment begins
+within speech, and lets a last vowel die away slowly."""
 
 
 class Batch(NamedTuple):
@@ -167,8 +168,10 @@ class Trainee(nn.Module):
         """Return a random window of each utterance of a batch."""
         size, hop = self.recipe.segment_frames, self.recipe.hop_length
         wide = size + 2 * FLOW_REACH
-        starts = (torch.rand(len(batch.ids)) * (batch.frames - size + 1)).long()
-        starts = starts * (torch.rand(len(batch.ids)) >= BEGINNINGS) - FLOW_REACH
+        last = batch.frames - size
+        starts = (torch.rand(len(batch.ids)) * (last + 1)).long()
+        edge = torch.rand(len(batch.ids))
+        starts = torch.where(edge < BEGINNINGS, 0, torch.where(edge > 1 - ENDS, last, starts)) - FLOW_REACH
         samples = cut(batch.samples[:, None], starts * hop, wide * hop)[:, 0]
         mask = cut(within(batch.frames, batch.samples.shape[1] // hop), starts, wide)
         g = None if self.emb_g is None else self.emb_g(batch.speakers)[:, :, None]
