@@ -41,6 +41,8 @@ PICTURED = {"en": "Hello from two small cores.", "ja": "今日は、お元気で
 BEFORE_S, AFTER_S = 0.008, 0.05
 """How much of an utterance's beginning and end is to be silent."""
 CLIPPED = 0.999
+LOST = 6.0
+"""Semitones from the teacher's, half an octave, from which on a pitch is no longer the same melody."""
 BAND_HZ = (3000.0, 4000.0)
 """Where harmonics are hardest to resolve, of those that are to be."""
 
@@ -111,9 +113,11 @@ class Measured:
     duration_error: float
     """Of whole sentences, relative to the teacher's."""
     pitch_error: float
-    """How far from the teacher's, in semitones, the mean of frames that both voice."""
+    """How far from the teacher's, in semitones, the median of frames that both voice."""
     monotones_pitch_error: float
     """The same of one who only ever spoke at the teacher's median pitch."""
+    pitch_lost: float
+    """The share of these frames whose pitch is LOST or more from the teacher's."""
     harmonics_db: float
     """How far they stand out in BAND_HZ."""
     teachers_harmonics_db: float
@@ -146,8 +150,9 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
         distortion_db=_mean(map(mel_cepstral_distortion, ours, taught)),
         distortion_from_another_db=_mean(map(mel_cepstral_distortion, ours, taught[1:] + taught[:1])),
         duration_error=_duration_error(speaker, sentences, ours),
-        pitch_error=float(np.abs(pitch - teachers_pitch).mean()),
-        monotones_pitch_error=float(np.abs(np.median(teachers_pitch) - teachers_pitch).mean()),
+        pitch_error=float(np.median(np.abs(pitch - teachers_pitch))),
+        monotones_pitch_error=float(np.median(np.abs(np.median(teachers_pitch) - teachers_pitch))),
+        pitch_lost=float(np.mean(np.abs(pitch - teachers_pitch) >= LOST)),
         harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in ours),
         teachers_harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in taught),
         comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in ours),
@@ -167,9 +172,9 @@ def _mean(values: Iterable[float]) -> float:
 
 HEAD = """\
 | speaker | word errors (teacher's) | distortion, dB (from another sentence) | duration error | \
-pitch error, semitones (a monotone's) | harmonics, dB (teacher's) | comb, dB (teacher's) | \
+pitch error, semitones (a monotone's) | pitch lost | harmonics, dB (teacher's) | comb, dB (teacher's) | \
 largest step at joins (elsewhere) | before / after, dB | clipped |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def row(speaker: Speaker, m: Measured) -> str:
@@ -181,6 +186,7 @@ def row(speaker: Speaker, m: Measured) -> str:
         f"{m.distortion_db:.2f} ({m.distortion_from_another_db:.2f})",
         f"{m.duration_error:.1%}",
         f"{m.pitch_error:.2f} ({m.monotones_pitch_error:.2f})",
+        f"{m.pitch_lost:.0%}",
         f"{m.harmonics_db:.1f} ({m.teachers_harmonics_db:.1f})",
         f"{m.comb_db:.1f} ({m.teachers_comb_db:.1f})",
         f"{m.step_at_joins:.3f} ({m.step_elsewhere:.3f})",

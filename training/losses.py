@@ -14,16 +14,21 @@ MEL_RESOLUTIONS = ((256, 20), (512, 40), (1024, 80), (2048, 120))
 """FFT sizes and bands of the mel loss; hops are a quarter."""
 DECIBELS = 20 / math.log(10)
 """Of one neper."""
-PITCHES_HZ = tuple(75 * 1.004**i for i in range(380))
-"""Where a voice's pitch is looked for: up to 340 Hz."""
+PITCHES_HZ = tuple(75 * 1.004**i for i in range(476))
+"""Where a voice's pitch is looked for: up to 500 Hz."""
 NEAR_PITCHES = 25
 """How many of these make a tenth."""
+PITCHED_HZ = (70.0, 2000.0)
+"""The band in which it is looked for."""
+NEARLY = 0.85
+"""The share of the most salient pitch's contrast with which a lower one is preferred to it: of a low voice, three times
+the pitch may stand out as far."""
 HARMONICS_N_FFT = 1024
 HARMONIC_BANDS_HZ = (0, 1000, 2000, 3000, 4000, 5500, 8000)
 """Where the bands meet in which harmonics are compared."""
-VOICED = 12 / DECIBELS
-"""How far harmonics stand above the valleys between them, from 200 to 2 000 Hz, in a frame that counts as voiced. Of
-white noise one frame in two seems to have some by 6 dB, none of 600 by 12."""
+VOICED = 15 / DECIBELS
+"""How far harmonics stand above the valleys between them in a frame that counts as voiced. Of white noise one frame in
+two seems to have some by 7 dB, one in 1 000 by 15."""
 
 
 @functools.cache
@@ -132,19 +137,22 @@ def contrast(logs: Tensor, pitch: Tensor, sample_rate_hz: int, low_hz: float, hi
 
 
 def _salience(logs: Tensor, sample_rate_hz: int) -> Tensor:
-    """Return the contrast [B, T, pitches] of every pitch from 200 to 2 000 Hz, in nepers."""
-    return logs @ _harmonic_weights(sample_rate_hz, 200, 2000).T
+    """Return the contrast [B, T, pitches] of every pitch in PITCHED_HZ, in nepers."""
+    return logs @ _harmonic_weights(sample_rate_hz, *PITCHED_HZ).T
 
 
 def pitches(logs: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
     """Return the place of each frame's pitch in PITCHES_HZ, int64 [B, T], and whether it is voiced, bool [B, T].
 
-    A frame's pitch is the one whose harmonics stand out most from 200 to 2 000 Hz of log_spectra [B, T, F]. It is
-    voiced where they stand out by VOICED, and it is loud: no more than 30 dB below the loudest frame.
+    A frame's pitch is the lowest of those whose harmonics stand out most, or NEARLY so, in PITCHED_HZ of log_spectra
+    [B, T, F]. It is voiced where they stand out by VOICED, and it is loud: no more than 30 dB below the loudest frame.
     """
-    salience, place = _salience(logs, sample_rate_hz).max(2)
-    peaks = logs.amax(2)
-    return place, (salience > VOICED) & (peaks > peaks.amax(1, keepdim=True) - 30 / DECIBELS)
+    salience = _salience(logs, sample_rate_hz)
+    most = salience.amax(2)
+    peaks = salience == F.max_pool1d(salience, 3, 1, 1)
+    place = (peaks & (salience >= NEARLY * most[..., None])).int().argmax(2)
+    loudest = logs.amax(2)
+    return place, (most > VOICED) & (loudest > loudest.amax(1, keepdim=True) - 30 / DECIBELS)
 
 
 def harmonics_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int) -> Tensor:

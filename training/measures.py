@@ -144,8 +144,8 @@ def steps_at_joins(windows: Sequence[Samples]) -> tuple[float, float]:
 def harmonic_contrast_db(samples: Samples, low_hz: float, high_hz: float) -> float:
     """Return how far harmonics stand above the valleys between them in a band, in dB; nan where nothing is voiced.
 
-    Each frame's pitch is the one whose harmonics stand out most from 200 to 2 000 Hz; frames where they do not are
-    left out. A band without harmonics gives about 0.
+    Each frame's pitch is that of `training.losses.pitches`; frames without are left out. A band without harmonics gives
+    about 0.
     """
     logs = log_spectra(torch.from_numpy(samples)[None])
     pitch, voiced = pitches(logs, RATE_HZ)

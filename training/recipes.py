@@ -152,7 +152,7 @@ class Recipe:
 FLITE_SLT = Teacher("flite", "slt", "en")
 FLITE_RMS = Teacher("flite", "rms", "en")
 MEI = Teacher("openjtalk", "mei_normal", "ja")
-CMN = Teacher("espeak", "cmn", "zh")
+CMN = Teacher("espeak", "cmn+Annie", "zh")  # whose tones are wide, and high enough to be learnt
 
 
 def _from_trio(name: str, teacher: Teacher, speaker: str, use_sdp: bool = True) -> Recipe:
