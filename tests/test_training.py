@@ -15,12 +15,15 @@ from training import corpus, export, train
 from training.alignment import frames_per_symbol, monotonic_alignment, symbol_starts
 from training.durations import TrainedDurationPredictor, forwards, spline
 from training.losses import (
+    PITCHES_HZ,
     comb_loss,
     harmonics_loss,
     level_loss,
     log_mel,
+    log_spectra,
     magnitudes,
     mel_filters,
+    pitches,
     spectral_loss,
 )
 from training.measures import (
@@ -244,6 +247,15 @@ def test_a_sound_that_repeats_itself_every_frame_has_a_comb() -> None:
     assert comb_loss(noise, noise, 256) == 0
     assert comb_loss(noise.flip(1), noise, 256) < 0.2
     assert comb_loss(repeated, noise, 256) > 1
+
+
+@pytest.mark.parametrize("hz", [80, 200, 450])
+def test_pitches_are_found_in_low_and_high_voices(hz: float) -> None:
+    voice = tone(hz, 0.5, harmonics=int(7000 / hz))
+    place, voiced = pitches(log_spectra(torch.from_numpy(voice)[None]), 16000)
+    inner = slice(4, -4)  # the edges are seen with their mirror image
+    assert voiced[0, inner].all()
+    np.testing.assert_allclose(np.array(PITCHES_HZ)[place[0, inner]], hz, rtol=0.02)
 
 
 def test_harmonics_may_stand_elsewhere_but_must_stand_out() -> None:
