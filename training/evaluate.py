@@ -143,6 +143,7 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
     rate = speaker.recipe.sample_rate_hz
     joins, elsewhere = (max(steps) for steps in zip(*map(steps_at_joins, windows), strict=True))
     pitch, teachers_pitch = np.concatenate(list(map(paired_semitones, ours, taught))).T
+    off = np.abs(pitch - teachers_pitch)
     english = speaker.teacher.language == "en"
     return Measured(
         word_error_rate=word_error_rate(sentences, ours) if english else None,
@@ -150,9 +151,9 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
         distortion_db=_mean(map(mel_cepstral_distortion, ours, taught)),
         distortion_from_another_db=_mean(map(mel_cepstral_distortion, ours, taught[1:] + taught[:1])),
         duration_error=_duration_error(speaker, sentences, ours),
-        pitch_error=float(np.median(np.abs(pitch - teachers_pitch))),
+        pitch_error=float(np.median(off)),
         monotones_pitch_error=float(np.median(np.abs(np.median(teachers_pitch) - teachers_pitch))),
-        pitch_lost=float(np.mean(np.abs(pitch - teachers_pitch) >= LOST)),
+        pitch_lost=float(np.mean(off >= LOST)),
         harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in ours),
         teachers_harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in taught),
         comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in ours),
