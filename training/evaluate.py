@@ -22,10 +22,10 @@ from training.measures import (
     comb_db,
     harmonic_contrast_db,
     level_db,
-    mel_cepstral_distortion,
     paired_semitones,
     recognize,
     steps_at_joins,
+    warped,
     word_errors,
     words,
 )
@@ -142,14 +142,18 @@ def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
     taught = [speaker.taught(text) for text in sentences]
     rate = speaker.recipe.sample_rate_hz
     joins, elsewhere = (max(steps) for steps in zip(*map(steps_at_joins, windows), strict=True))
-    pitch, teachers_pitch = np.concatenate(list(map(paired_semitones, ours, taught))).T
+    pairs = list(map(warped, ours, taught))
+    semitones = [paired_semitones(a, b, pair.frames) for a, b, pair in zip(ours, taught, pairs, strict=True)]
+    pitch, teachers_pitch = np.concatenate(semitones).T
     off = np.abs(pitch - teachers_pitch)
     english = speaker.teacher.language == "en"
     return Measured(
         word_error_rate=word_error_rate(sentences, ours) if english else None,
         teachers_word_error_rate=word_error_rate(sentences, taught) if english else None,
-        distortion_db=_mean(map(mel_cepstral_distortion, ours, taught)),
-        distortion_from_another_db=_mean(map(mel_cepstral_distortion, ours, taught[1:] + taught[:1])),
+        distortion_db=_mean(pair.distortion_db for pair in pairs),
+        distortion_from_another_db=_mean(
+            warped(*pair).distortion_db for pair in zip(ours, taught[1:] + taught[:1], strict=True)
+        ),
         duration_error=_duration_error(speaker, sentences, ours),
         pitch_error=float(np.median(off)),
         monotones_pitch_error=float(np.median(np.abs(np.median(teachers_pitch) - teachers_pitch))),

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -97,16 +97,27 @@ def warping_path(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.
     return np.array(path[::-1])
 
 
-def warped_distance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Return the mean distance of a [S, C] and b [T, C] over the steps of their warping path."""
-    in_a, in_b = warping_path(a, b).T
-    return float(np.sqrt(((a[in_a] - b[in_b]) ** 2).sum(1)).mean())
+def distance_along(path: npt.NDArray[np.int64], a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Return the mean distance of a [S, C] and b [T, C] over the steps of a warping path."""
+    return float(np.sqrt(((a[path[:, 0]] - b[path[:, 1]]) ** 2).sum(1)).mean())
 
 
-def mel_cepstral_distortion(a: Samples, b: Samples) -> float:
-    """Return the mel-cepstral distortion in dB (Kubichek, 1993) of two utterances at 16 kHz, warped in time."""
+class Warped(NamedTuple):
+    """Two utterances with time warped so that their mel cepstra are nearest."""
+
+    frames: npt.NDArray[np.int64]
+    """[n, 2], the places of the FRAMEs that meet, in one utterance and in the other."""
+    distortion_db: float
+    """The mel-cepstral distortion (Kubichek, 1993)."""
+
+
+def warped(a: Samples, b: Samples) -> Warped:
+    """Return two utterances at 16 kHz, warped in time; silence before and after is left out."""
+    (first_a, cepstra_a), (first_b, cepstra_b) = mel_cepstra(a), mel_cepstra(b)
+    path = warping_path(cepstra_a, cepstra_b)
     # For cepstra of log amplitude whose cosine series has 2 c_n: 20 / ln 10 * sqrt(2 * sum d^2).
-    return float(20 / np.log(10) * np.sqrt(2) * warped_distance(mel_cepstra(a)[1], mel_cepstra(b)[1]))
+    decibels = 20 / np.log(10) * np.sqrt(2) * distance_along(path, cepstra_a, cepstra_b)
+    return Warped(path + (first_a, first_b), float(decibels))
 
 
 def pitch_hz(samples: Samples) -> npt.NDArray[np.float64]:
@@ -119,11 +130,9 @@ def pitch_hz(samples: Samples) -> npt.NDArray[np.float64]:
     return np.array([pitch.get_value_at_time((i + 0.5) * frame_s) for i in range(len(samples) // FRAME)])
 
 
-def paired_semitones(a: Samples, b: Samples) -> npt.NDArray[np.float64]:
-    """Return [n, 2], the pitches of two utterances at 16 kHz wherever both have one, warped in time, in semitones."""
-    (first_a, cepstra_a), (first_b, cepstra_b) = mel_cepstra(a), mel_cepstra(b)
-    in_a, in_b = warping_path(cepstra_a, cepstra_b).T
-    pairs = np.stack([pitch_hz(a)[first_a + in_a], pitch_hz(b)[first_b + in_b]], axis=1)
+def paired_semitones(a: Samples, b: Samples, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return [n, 2], the pitches in semitones of two utterances at 16 kHz, wherever both have one in Warped.frames."""
+    pairs = np.stack([pitch_hz(a)[frames[:, 0]], pitch_hz(b)[frames[:, 1]]], axis=1)
     semitones: npt.NDArray[np.float64] = 12 * np.log2(pairs[np.isfinite(pairs).all(1)])
     return semitones
 
