@@ -16,15 +16,19 @@ from training.alignment import frames_per_symbol, monotonic_alignment, symbol_st
 from training.durations import TrainedDurationPredictor, forwards, spline
 from training.losses import (
     PITCHES_HZ,
+    advance_loss,
     comb_loss,
+    fundamental,
     harmonics_loss,
     level_loss,
     log_mel,
     log_spectra,
     magnitudes,
     mel_filters,
+    phase_loss,
     pitches,
     spectral_loss,
+    waveform_loss,
 )
 from training.measures import (
     distance_along,
@@ -295,6 +299,56 @@ def test_spectral_loss_is_nothing_for_the_same_and_much_for_noise() -> None:
     assert log_mel(speech, 16000).shape == (2, 80, 16)
 
 
+def pulses(hz: float, late: float = 0.0) -> torch.Tensor:
+    """Return a second of 20 harmonics, late by so many periods."""
+    cycles = torch.arange(16000) * hz / 16000 - late
+    return torch.cos(2 * torch.pi * torch.arange(1, 21)[:, None] * cycles).sum(0)[None] / 40
+
+
+def test_the_fundamental_is_found_with_its_phase() -> None:
+    early, voiced = fundamental(pulses(100), 16000, 256, (60.0, 160.0))
+    late, _ = fundamental(pulses(100, 0.25), 16000, 256, (60.0, 160.0))
+    inner = slice(2, -3)
+    assert early.shape == voiced.shape == (1, 62)
+    assert voiced[:, inner].all()
+    assert torch.allclose((early * late.conj())[:, inner], torch.tensor(1j), atol=0.05)  # by a quarter
+    turns = (early[:, 1:] * early[:, :-1].conj()).angle() / (2 * torch.pi)
+    assert torch.allclose(turns[:, inner], torch.tensor(100 * 256 / 16000 - 2), atol=0.01)
+    assert not fundamental(pulses(400), 16000, 256, (60.0, 160.0))[1].any()
+
+
+def test_a_phase_must_be_the_recordings_but_its_advance_may_begin_anywhere() -> None:
+    wanted = torch.exp(1j * torch.linspace(0, 40, 50))[None]
+    voiced = torch.ones(1, 50, dtype=torch.bool)
+    turned = wanted * torch.exp(torch.tensor(2j))
+    assert phase_loss(wanted, wanted, voiced) == 0
+    assert phase_loss(turned, wanted, voiced) > 2
+    assert float(advance_loss(turned, wanted, voiced)) == pytest.approx(0, abs=1e-5)
+    assert float(advance_loss(wanted.conj(), wanted, voiced)) > 1
+    assert float(advance_loss(2 * wanted, wanted, voiced)) == pytest.approx(1)
+    voiced[:, 20:] = False  # what is not voiced is not looked at
+    wrong = torch.where(voiced, wanted, 0)
+    assert float(phase_loss(wrong, wanted, voiced)) == float(advance_loss(wrong, wanted, voiced).round(decimals=5)) == 0
+
+
+def test_the_waveform_is_compared_with_its_phases() -> None:
+    assert waveform_loss(pulses(100), pulses(100), 16000) == 0
+    assert waveform_loss(pulses(100, 0.5), pulses(100), 16000) > 0.5
+    assert spectral_loss(pulses(100, 0.5), pulses(100)) < 0.1 * spectral_loss(pulses(120), pulses(100))
+    high = torch.sin(torch.arange(16000) * 2 * torch.pi * 3000 / 16000)[None]
+    assert waveform_loss(pulses(100) + 0.1 * high, pulses(100), 16000) < 0.05
+
+
+def test_a_pulse_is_seen_through_a_short_window_only() -> None:
+    def changes(win_length: int) -> float:
+        """Return how much the spectrum of a low voice changes from frame to frame, relative to its size."""
+        seen = magnitudes(pulses(90), 1024, 256, win_length)[0, :, 3:-3]
+        return float((seen[:, 1:] - seen[:, :-1]).norm() / seen.norm())
+
+    assert magnitudes(pulses(90), 1024, 256, 512).shape == (1, 513, 62)
+    assert changes(512) > 5 * changes(1024)
+
+
 def test_mel_filters_have_unit_area_and_leave_no_gap() -> None:
     filters = mel_filters(1024, 16000)
     area = filters.sum(1) * 16000 / 1024
@@ -355,6 +409,14 @@ def tiny_trio(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     return recipe
 
 
+@pytest.fixture
+def tiny_phased(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """The same with phases taught, of a fundamental between 60 and 160 Hz."""
+    recipe = dataclasses.replace(tiny, win_length=512, fundamental_hz=(60.0, 160.0))
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
+    return recipe
+
+
 LATENTS = {"kl", "duration", "heard_mel", "text_mel"}
 DECODER = {"mel", "spectral", "harmonics", "comb", "level"}
 
@@ -394,6 +456,23 @@ def test_each_stage_teaches_its_parts_only(tiny_trio: Recipe) -> None:
     losses, parts = parts_changed_by_a_step(trainer)
     assert losses > LATENTS | DECODER
     assert parts == latents | {"dec"}
+
+
+def test_phases_are_taught_where_a_recipe_asks_for_them(tiny_phased: Recipe) -> None:
+    trainer = train.Trainer(tiny_phased)
+    latents = {"enc_p", "enc_q", "flow", "dp", "mel", "phase"}
+    assert parts_changed_by_a_step(trainer) == (LATENTS | {"heard_phase", "text_advance"}, latents)
+    trainer.train_step()
+    assert parts_changed_by_a_step(trainer) == (DECODER | {"waveform"}, {"dec"})
+
+
+def test_the_readings_of_latents_are_not_shipped(tiny_phased: Recipe, tmp_path: Path) -> None:
+    train.Trainer(tiny_phased).save()
+    export.export(tiny_phased, tmp_path / "voice")
+    shipped = torch.load(tmp_path / "voice" / "G.pth", weights_only=True)["model"]
+    assert {name.split(".")[0] for name in shipped} == {"enc_p", "enc_q", "flow", "dp", "dec"}
+    assert json.loads((tmp_path / "voice" / "config.json").read_text("utf-8"))["data"]["win_length"] == 512
+    load_voice(tmp_path / "voice" / "G.pth", tmp_path / "voice" / "config.json")
 
 
 def test_rates_fall_within_each_stage(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ VOICES = Path(__file__).parent.parent / "voices"
 def export(recipe: Recipe, folder: Path) -> None:
     """Write the averaged weights in float16 and the config to a folder.
 
-    The posterior encoder's are among them; the linear reading of latents, which the original has not, is left out.
+    The posterior encoder's are among them; the linear readings of latents, which the original has not, are left out.
     """
     saved = torch.load(RUNS / recipe.name / "checkpoint.pth", map_location="cpu", weights_only=True)
-    model = {key: value.half() for key, value in saved["average"].items() if not key.startswith("mel.")}
+    model = {key: value.half() for key, value in saved["average"].items() if not key.startswith(("mel.", "phase."))}
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"model": model, "iteration": saved["step"]}, folder / "G.pth")
     text = json.dumps(recipe.config(), ensure_ascii=False, indent=1)

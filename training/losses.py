@@ -23,6 +23,7 @@ PITCHED_HZ = (70.0, 2000.0)
 NEARLY = 0.85
 """The share of the most salient pitch's contrast with which a lower one is preferred to it: of a low voice, three times
 the pitch may stand out as far."""
+WAVEFORM_N_FFT = 512
 HARMONICS_N_FFT = 1024
 HARMONIC_BANDS_HZ = (0, 1000, 2000, 3000, 4000, 5500, 8000)
 """Where the bands meet in which harmonics are compared."""
@@ -36,12 +37,20 @@ def _window(n_fft: int) -> Tensor:
     return torch.hann_window(n_fft)
 
 
-def magnitudes(samples: Tensor, n_fft: int, hop_length: int) -> Tensor:
-    """Return the magnitude spectrogram [B, n_fft / 2 + 1, n / hop] of samples [B, n], framed as the original does."""
+def magnitudes(samples: Tensor, n_fft: int, hop_length: int, win_length: int | None = None) -> Tensor:
+    """Return the magnitude spectrogram [B, n_fft / 2 + 1, n / hop] of samples [B, n], framed as the original does.
+
+    The window is win_length samples wide, by default n_fft.
+    """
     edge = (n_fft - hop_length) // 2
     padded = F.pad(samples[:, None], (edge, edge), "reflect")[:, 0]
-    spectrum = torch.stft(padded, n_fft, hop_length, window=_window(n_fft), center=False, return_complex=True)
+    spectrum = _stft(padded, n_fft, hop_length, win_length or n_fft)
     return (spectrum.real.square() + spectrum.imag.square() + 1e-6).sqrt()
+
+
+def _stft(samples: Tensor, n_fft: int, hop_length: int, win_length: int) -> Tensor:
+    window = _window(win_length)
+    return torch.stft(samples, n_fft, hop_length, win_length, window, center=False, return_complex=True)
 
 
 @functools.cache
@@ -88,6 +97,56 @@ def spectral_loss(spoken: Tensor, recorded: Tensor) -> Tensor:
         a, b = (magnitudes(x, n_fft, n_fft // 4) for x in (spoken, recorded))
         total = total + (b - a).norm() / b.norm().clamp(min=1e-3) + (b.log() - a.log()).abs().mean()
     return total / len(RESOLUTIONS)
+
+
+def fundamental(
+    samples: Tensor, sample_rate_hz: int, hop_length: int, band_hz: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Return the phase that the fundamental has in the middle of each frame, and where it has one.
+
+    Args:
+        samples: [B, n].
+        sample_rate_hz: of the samples.
+        hop_length: samples of a frame.
+        band_hz: the lowest and the highest frequency that the fundamental may have.
+
+    Returns:
+        The phase as a number of modulus 1, complex [B, T], and whether the frame is voiced, bool [B, T]: whether the
+        band's level is no more than 20 dB below that of the loudest frame.
+    """
+    hz = torch.fft.fftfreq(samples.shape[1], 1 / sample_rate_hz)
+    inside = (hz >= band_hz[0]) & (hz <= band_hz[1])
+    analytic = torch.fft.ifft(2 * torch.fft.fft(samples) * inside)[:, hop_length // 2 :: hop_length]
+    level = analytic.abs()
+    return analytic / level.clamp(min=1e-6), (level > level.amax(1, keepdim=True) / 10) & (level > 1e-3)
+
+
+def phase_loss(told: Tensor, wanted: Tensor, voiced: Tensor) -> Tensor:
+    """Return the mean square of the distance of complex [B, T] from the phases complex [B, T] of voiced frames."""
+    return ((told - wanted).abs().square() * voiced).sum() / voiced.sum().clamp(min=1)
+
+
+def advance_loss(told: Tensor, wanted: Tensor, voiced: Tensor) -> Tensor:
+    """Return how differently the phases complex [B, T] advance from those wanted, over one frame and over two.
+
+    Text does not tell a phase, so any will do to begin with; from frame to frame it must advance as the pitch demands.
+    Nought is right, 2 is chance; how far the modulus is from 1 is added.
+    """
+    size = told.abs()
+    unit = told / size.clamp(min=1e-3)
+    total = ((size - 1).square() * voiced).sum() / voiced.sum().clamp(min=1)
+    for lag in (1, 2):
+        both = voiced[:, lag:] & voiced[:, :-lag]
+        turned = unit[:, lag:] * unit[:, :-lag].conj() * (wanted[:, lag:] * wanted[:, :-lag].conj()).conj()
+        total = total + ((1 - turned.real) * both).sum() / both.sum().clamp(min=1)
+    return total
+
+
+def waveform_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int, below_hz: float = 1500.0) -> Tensor:
+    """Return how far complex spectra of [B, n] are from those of [B, n] below a frequency, relative to their size."""
+    bins = round(below_hz / sample_rate_hz * WAVEFORM_N_FFT)
+    a, b = (_stft(x, WAVEFORM_N_FFT, WAVEFORM_N_FFT // 4, WAVEFORM_N_FFT)[:, :bins] for x in (spoken, recorded))
+    return (a - b).abs().sum() / b.abs().sum().clamp(min=1e-3)
 
 
 def comb(samples: Tensor, hop_length: int, bands: int = 8) -> Tensor:

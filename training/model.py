@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from training.alignment import monotonic_alignment
 from training.durations import TrainedDurationPredictor
-from training.losses import log_mel, magnitudes
+from training.losses import advance_loss, fundamental, log_mel, magnitudes, phase_loss
 from training.recipes import Recipe
 from vits.checkpoint import DURATION_FILTER_CHANNELS, DURATION_KERNEL_SIZE
 from vits.decoder import Generator
@@ -66,7 +66,8 @@ class Latents(NamedTuple):
     """float32 [B, C, T], of the text alone, through the flow backwards, as in synthesis."""
     losses: dict[str, Tensor]
     """`kl` between them in nats a frame, `duration`, and how far a linear reading of either is from the log mel
-    spectrogram, in nepers: `heard_mel`, `text_mel`."""
+    spectrogram, in nepers: `heard_mel`, `text_mel`; where phases are taught, how far another reading is from the phase
+    of the fundamental, `heard_phase`, and from its advance, `text_advance`."""
 
 
 class Segments(NamedTuple):
@@ -162,6 +163,7 @@ class Trainee(nn.Module):
         self.enc_q = PosteriorEncoder(recipe.n_fft, channels, recipe.posterior_layers, gin_channels)
         self.emb_g = nn.Embedding(len(recipe.speakers), gin_channels) if recipe.speakers else None
         self.mel = nn.Conv1d(channels, MEL_BANDS, 1)
+        self.phase = nn.Conv1d(channels, 2, 1) if recipe.fundamental_hz else None
         use_channels_last(self)
 
     def window(self, batch: Batch) -> Window:
@@ -179,8 +181,7 @@ class Trainee(nn.Module):
 
     def heard(self, window: Window) -> tuple[Tensor, Tensor, Tensor]:
         """Return the recording's latents [B, C, T], their mean and their log deviation."""
-        spectrogram = magnitudes(window.samples, self.recipe.n_fft, self.recipe.hop_length)
-        made: tuple[Tensor, Tensor, Tensor] = self.enc_q(spectrogram, window.mask, window.g)
+        made: tuple[Tensor, Tensor, Tensor] = self.enc_q(self._seen(window.samples), window.mask, window.g)
         return made
 
     def latents(self, batch: Batch, window: Window, noise_scale: float) -> Latents:
@@ -214,7 +215,25 @@ class Trainee(nn.Module):
             "heard_mel": a_frame((self.mel(z) - mel).abs()) / MEL_BANDS,
             "text_mel": a_frame((self.mel(z_t) - mel).abs()) / MEL_BANDS,
         }
-        return Latents(z, z_t, losses)
+        return Latents(z, z_t, losses | self._phase_losses(window, z, z_t, seen))
+
+    def _phase_losses(self, window: Window, heard: Tensor, from_text: Tensor, seen: slice) -> dict[str, Tensor]:
+        """Return the losses of the phases that latents [B, C, T] of recording and text tell of some frames."""
+        recipe = self.recipe
+        if self.phase is None or recipe.fundamental_hz is None:
+            return {}
+        wanted, voiced = fundamental(window.samples, recipe.sample_rate_hz, recipe.hop_length, recipe.fundamental_hz)
+        wanted, voiced = wanted[:, seen], (voiced & (window.mask[:, 0] > 0))[:, seen]
+        told, from_text_told = (torch.complex(*self.phase(z)[:, :, seen].unbind(1)) for z in (heard, from_text))
+        return {
+            "heard_phase": phase_loss(told, wanted, voiced),
+            "text_advance": advance_loss(from_text_told, wanted, voiced),
+        }
+
+    def _seen(self, samples: Tensor) -> Tensor:
+        """Return what the posterior encoder sees of samples [B, T * hop]: [B, F, T]."""
+        recipe = self.recipe
+        return magnitudes(samples, recipe.n_fft, recipe.hop_length, recipe.win_length)
 
     def decode(self, window: Window, latents: Tensor, n_heard: int) -> Segments:
         """Return the segments of latents [B, C, T], the first n_heard of which are of recordings."""
@@ -235,7 +254,7 @@ class Trainee(nn.Module):
     @torch.no_grad()
     def _search(self, m_p: Tensor, logs_p: Tensor, batch: Batch, g: Tensor | None) -> Tensor:
         """Return durations int64 [B, S] of the likeliest alignment under the prior."""
-        spectrogram = magnitudes(batch.samples, self.recipe.n_fft, self.recipe.hop_length)
+        spectrogram = self._seen(batch.samples)
         mask = within(batch.frames, spectrogram.shape[2])
         z_p = self.flow(self.enc_q(spectrogram, mask, g)[0], mask, g, reverse=False)
         precision = (-2 * logs_p).exp()

@@ -59,6 +59,12 @@ class Recipe:
     symbols: tuple[str, ...] = CJKE_SYMBOLS
     sample_rate_hz: int = 16000
     n_fft: int = 1024
+    win_length: int = 1024
+    """Samples of the window through which the posterior encoder sees a recording. Through one of many periods it sees
+    their pitch, but not where a pulse falls."""
+    fundamental_hz: tuple[float, float] | None = None
+    """The lowest and the highest pitch of a voice whose latents are taught the phase of its fundamental. A voice has to
+    be, whose pitch is not far above the frame rate."""
     hop_length: int = 256
     hidden_channels: int = 96
     filter_channels: int = 384
@@ -128,7 +134,7 @@ class Recipe:
             "sampling_rate": self.sample_rate_hz,
             "filter_length": self.n_fft,
             "hop_length": self.hop_length,
-            "win_length": self.n_fft,
+            "win_length": self.win_length,
             "add_blank": False,
             "n_speakers": len(self.speakers),
             "cleaned_text": True,

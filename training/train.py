@@ -25,6 +25,7 @@ from training.losses import (
     level_loss,
     mel_loss,
     spectral_loss,
+    waveform_loss,
 )
 from training.model import Batch, Discriminators, Segments, Trainee
 from training.recipes import RECIPES, RUNS, Recipe, Taught
@@ -34,9 +35,12 @@ WEIGHTS = {
     "duration": 1.0,
     "heard_mel": 30.0,
     "text_mel": 30.0,
+    "heard_phase": 10.0,
+    "text_advance": 5.0,
     "mel": 20.0,
     "mel_from_text": 20.0,
     "spectral": 10.0,
+    "waveform": 20.0,
     "harmonics": 10.0,
     "comb": 10.0,
     "level": 3.0,
@@ -211,6 +215,8 @@ class Trainer:
             "comb": comb_loss(spoken, recorded, self.recipe.hop_length),
             "level": level_loss(spoken, recorded),
         }
+        if self.recipe.fundamental_hz:
+            losses["waveform"] = share * waveform_loss(spoken[:n], recorded[:n], rate)
         if share < 1:
             losses["mel_from_text"] = (1 - share) * mel_loss(spoken[n:], recorded[n:], rate, coarser=2)
         return losses
