@@ -305,16 +305,19 @@ def pulses(hz: float, late: float = 0.0) -> torch.Tensor:
     return torch.cos(2 * torch.pi * torch.arange(1, 21)[:, None] * cycles).sum(0)[None] / 40
 
 
+LOW = torch.tensor([[60.0, 160.0]])
+
+
 def test_the_fundamental_is_found_with_its_phase() -> None:
-    early, voiced = fundamental(pulses(100), 16000, 256, (60.0, 160.0))
-    late, _ = fundamental(pulses(100, 0.25), 16000, 256, (60.0, 160.0))
+    early, voiced = fundamental(pulses(100), 16000, 256, LOW)
+    late, _ = fundamental(pulses(100, 0.25), 16000, 256, LOW)
     inner = slice(2, -3)
     assert early.shape == voiced.shape == (1, 62)
     assert voiced[:, inner].all()
     assert torch.allclose((early * late.conj())[:, inner], torch.tensor(1j), atol=0.05)  # by a quarter
     turns = (early[:, 1:] * early[:, :-1].conj()).angle() / (2 * torch.pi)
     assert torch.allclose(turns[:, inner], torch.tensor(100 * 256 / 16000 - 2), atol=0.01)
-    assert not fundamental(pulses(400), 16000, 256, (60.0, 160.0))[1].any()
+    assert not fundamental(pulses(400), 16000, 256, LOW)[1].any()
 
 
 def test_a_phase_must_be_the_recordings_but_its_advance_may_begin_anywhere() -> None:
@@ -412,7 +415,7 @@ def tiny_trio(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
 @pytest.fixture
 def tiny_phased(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """The same with phases taught, of a fundamental between 60 and 160 Hz."""
-    recipe = dataclasses.replace(tiny, win_length=512, fundamental_hz=(60.0, 160.0))
+    recipe = dataclasses.replace(tiny, win_length=512, fundamental_hz={"tiny": (60.0, 160.0)})
     monkeypatch.setitem(RECIPES, "tiny", recipe)
     return recipe
 

@@ -99,23 +99,21 @@ def spectral_loss(spoken: Tensor, recorded: Tensor) -> Tensor:
     return total / len(RESOLUTIONS)
 
 
-def fundamental(
-    samples: Tensor, sample_rate_hz: int, hop_length: int, band_hz: tuple[float, float]
-) -> tuple[Tensor, Tensor]:
+def fundamental(samples: Tensor, sample_rate_hz: int, hop_length: int, bands_hz: Tensor) -> tuple[Tensor, Tensor]:
     """Return the phase that the fundamental has in the middle of each frame, and where it has one.
 
     Args:
         samples: [B, n].
         sample_rate_hz: of the samples.
         hop_length: samples of a frame.
-        band_hz: the lowest and the highest frequency that the fundamental may have.
+        bands_hz: [B, 2], the lowest and the highest frequency that each one's fundamental may have.
 
     Returns:
         The phase as a number of modulus 1, complex [B, T], and whether the frame is voiced, bool [B, T]: whether the
         band's level is no more than 20 dB below that of the loudest frame.
     """
     hz = torch.fft.fftfreq(samples.shape[1], 1 / sample_rate_hz)
-    inside = (hz >= band_hz[0]) & (hz <= band_hz[1])
+    inside = (hz >= bands_hz[:, :1]) & (hz <= bands_hz[:, 1:])
     analytic = torch.fft.ifft(2 * torch.fft.fft(samples) * inside)[:, hop_length // 2 :: hop_length]
     level = analytic.abs()
     return analytic / level.clamp(min=1e-6), (level > level.amax(1, keepdim=True) / 10) & (level > 1e-3)

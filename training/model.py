@@ -53,8 +53,10 @@ class Window(NamedTuple):
     """float32 [B, T * hop], zeros outside of the utterance."""
     mask: Tensor
     """float32 [B, 1, T], 1 within the utterance."""
+    speakers: Tensor
+    """int64 [B], who speaks."""
     g: Tensor | None
-    """float32 [B, gin_channels, 1], who speaks."""
+    """float32 [B, gin_channels, 1], the same as an embedding."""
 
 
 class Latents(NamedTuple):
@@ -164,6 +166,7 @@ class Trainee(nn.Module):
         self.emb_g = nn.Embedding(len(recipe.speakers), gin_channels) if recipe.speakers else None
         self.mel = nn.Conv1d(channels, MEL_BANDS, 1)
         self.phase = nn.Conv1d(channels, 2, 1) if recipe.fundamental_hz else None
+        self.bands_hz = [recipe.fundamental_hz[name] for name in recipe.teachers] if recipe.fundamental_hz else []
         use_channels_last(self)
 
     def window(self, batch: Batch) -> Window:
@@ -177,7 +180,7 @@ class Trainee(nn.Module):
         samples = cut(batch.samples[:, None], starts * hop, wide * hop)[:, 0]
         mask = cut(within(batch.frames, batch.samples.shape[1] // hop), starts, wide)
         g = None if self.emb_g is None else self.emb_g(batch.speakers)[:, :, None]
-        return Window(starts, samples, mask, g)
+        return Window(starts, samples, mask, batch.speakers, g)
 
     def heard(self, window: Window) -> tuple[Tensor, Tensor, Tensor]:
         """Return the recording's latents [B, C, T], their mean and their log deviation."""
@@ -220,9 +223,10 @@ class Trainee(nn.Module):
     def _phase_losses(self, window: Window, heard: Tensor, from_text: Tensor, seen: slice) -> dict[str, Tensor]:
         """Return the losses of the phases that latents [B, C, T] of recording and text tell of some frames."""
         recipe = self.recipe
-        if self.phase is None or recipe.fundamental_hz is None:
+        if self.phase is None:
             return {}
-        wanted, voiced = fundamental(window.samples, recipe.sample_rate_hz, recipe.hop_length, recipe.fundamental_hz)
+        bands_hz = torch.tensor(self.bands_hz)[window.speakers]
+        wanted, voiced = fundamental(window.samples, recipe.sample_rate_hz, recipe.hop_length, bands_hz)
         wanted, voiced = wanted[:, seen], (voiced & (window.mask[:, 0] > 0))[:, seen]
         told, from_text_told = (torch.complex(*self.phase(z)[:, :, seen].unbind(1)) for z in (heard, from_text))
         return {

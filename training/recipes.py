@@ -1,7 +1,7 @@
 """What is trained for each voice: its network, its teacher and its schedule."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +39,12 @@ FINE_TUNE = (
     Stage("decoder", 1000, 3e-4, 1e-4),
     Stage("all", 500, 2e-4, 5e-5),
 )
+LEARN_PHASES = (
+    Stage("latents", 1500, 6e-4, 2e-4),
+    Stage("decoder", 2000, 4e-4, 1e-4),
+    Stage("all", 1000, 2e-4, 4e-5),
+)
+"""From weights that were taught none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +68,9 @@ class Recipe:
     win_length: int = 1024
     """Samples of the window through which the posterior encoder sees a recording. Through one of many periods it sees
     their pitch, but not where a pulse falls."""
-    fundamental_hz: tuple[float, float] | None = None
-    """The lowest and the highest pitch of a voice whose latents are taught the phase of its fundamental. A voice has to
-    be, whose pitch is not far above the frame rate."""
+    fundamental_hz: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The lowest and the highest pitch of the speakers whose latents are taught the phase of the fundamental: of every
+    speaker, or of none. A voice has to be, whose pitch is not far above the frame rate."""
     hop_length: int = 256
     hidden_channels: int = 96
     filter_channels: int = 384
@@ -166,13 +172,19 @@ def _from_trio(name: str, teacher: Teacher, speaker: str, use_sdp: bool = True) 
     return Recipe(name, {name: teacher}, start_from=("trio", speaker), use_sdp=use_sdp, stages=FINE_TUNE)
 
 
+def _with_phases(recipe: Recipe, win_length: int, fundamental_hz: tuple[float, float]) -> Recipe:
+    """Return the recipe of a voice whose latents are taught the phase of its fundamental besides."""
+    pitches = {recipe.name: fundamental_hz}
+    return replace(recipe, win_length=win_length, fundamental_hz=pitches, stages=LEARN_PHASES)
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("trio", {"amy": FLITE_SLT, "mei": MEI, "ling": CMN}, use_sdp=True),
         _from_trio("slt", FLITE_SLT, "amy", use_sdp=False),
-        _from_trio("rms", FLITE_RMS, "amy"),
+        _with_phases(_from_trio("rms", FLITE_RMS, "amy"), 512, (60.0, 160.0)),
         _from_trio("mei", MEI, "mei"),
-        _from_trio("cmn", CMN, "ling"),
+        _with_phases(_from_trio("cmn", CMN, "ling"), 256, (110.0, 240.0)),
     )
 }
