@@ -57,8 +57,19 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vits import BadRequest, Prepared, RunawayLength, VitsError, Voice, load_voice
-from vits.text import MissingLibrary, TextError, UnknownLanguage, UnspeakableText
+from vits import (
+    BadRequest,
+    MissingLibrary,
+    Prepared,
+    RunawayLength,
+    UnknownLanguage,
+    UnspeakableText,
+    VitsError,
+    Voice,
+    load_voice,
+)
+from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, PRECISIONS, RANGES
+from vits.tables import TOP_LEVEL, Table
 
 # uvicorn and gunicorn's uvicorn worker both give this logger their handlers.
 log = logging.getLogger("uvicorn.error")
@@ -69,18 +80,6 @@ Pcm = numpy.typing.NDArray[numpy.int16]
 HERE = Path(__file__).resolve().parent
 DOCUMENTS = {"/": "page.html", "/docs": "docs.html", "/openapi.json": "openapi.json"}
 """The files beside this one that are answered as they are, by path."""
-LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
-PRECISIONS = ("auto", "float32", "bfloat16")
-MAX_SEED = 2**32 - 1
-RANGES: Mapping[str, tuple[float, float]] = {
-    "noise_scale": (0.0, 2.0),
-    "noise_scale_w": (0.0, 2.0),
-    "length_scale": (0.25, 4.0),
-    "speed": (0.25, 4.0),
-}
-"""The numbers a request can set, each with its lowest and its highest value."""
-DEFAULTS: Mapping[str, float] = {"noise_scale": 0.667, "noise_scale_w": 0.8, "length_scale": 1.0}
-"""What a request gets where neither it nor the model's table says; the values of VITS's own inference."""
 PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed", "format", "stream")
 CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "512", "LRU_CACHE_CAPACITY": "1"}
 """Set where nobody did. Fixed windows need few primitives: a small cache stays flat and always hits, where none at all
@@ -229,7 +228,7 @@ class ModelSettings:
     """Who speaks where a request names the model alone; None: the first of the config."""
     lang: str = "auto"
     """The language of a request that names none."""
-    mend: bool = True
+    normalize: bool = True
     """Whether numbers, units and signs are put into words that the model's own front end would drop or misread."""
     noise_scale: float | None = None
     """How much the voice varies, of a request that does not say; None: DEFAULTS, as for the next two."""
@@ -263,77 +262,34 @@ class Settings:
     """The origins whose pages may read answers by script; "*" is every one."""
 
 
-class Table:
-    """One table of models.toml, read key by key; what is left over is unknown."""
+def read_origins(table: Table, key: str) -> tuple[str, ...]:
+    """A list of origins, empty by default."""
+    expected = 'a list of origins such as "https://example.org", or ["*"]'
+    values: list[object] = table.take(key, list, [], expected)
+    for value in values:
+        if not isinstance(value, str) or not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", value):
+            table.fail(key, expected)
+    return tuple(map(str, values))
 
-    def __init__(self, path: Path, where: str, values: object) -> None:
-        """The table `where` of the file `path`."""
-        self.path = path
-        self.where = where
-        if not isinstance(values, dict):
-            raise SettingsError(f"{path}: {where} = {values!r}: expected a table")
-        self.values: dict[str, object] = values
-        self.known: list[str] = []
 
-    def fail(self, key: str, expected: str) -> NoReturn:
-        """Raise the one line about `key`."""
-        found = repr(self.values[key]) if key in self.values else "(missing)"
-        raise SettingsError(f"{self.path}: {self.where}: {key} = {found}: expected {expected}")
+def read_file(table: Table, key: str) -> Path:
+    """The path of a file that exists, given relative to models.toml."""
+    expected = "the path of a file, relative to " + table.path.name
+    value: str | None = table.take(key, str, None, expected)
+    if value is None:
+        table.fail(key, expected)
+    path = table.path.parent / value
+    return path if path.is_file() else table.fail(key, f"{expected}; there is none at {path}")
 
-    def take(self, key: str, kind: type, default: object, expected: str) -> Any:
-        """The value of `key`, or `default`; a bool is no number."""
-        self.known.append(key)
-        value = self.values.get(key, default)
-        if value is default and key not in self.values:
-            return default
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.fail(key, expected)
-        return value
 
-    def integer(self, key: str, default: int, low: int, high: int) -> int:
-        """A whole number from `low` to `high`."""
-        expected = f"a whole number from {low} to {high}"
-        value: int = self.take(key, int, default, expected)
-        return value if low <= value <= high else self.fail(key, expected)
-
-    def number(self, key: str) -> float | None:
-        """A number within the range of the request parameter of that name, or None."""
-        low, high = RANGES[key]
-        expected = f"a number from {low:g} to {high:g}"
-        value: float | None = self.take(key, int | float, None, expected)  # type: ignore[arg-type]
-        if value is None or low <= value <= high:
-            return value
-        self.fail(key, expected)
-
-    def choice(self, key: str, choices: tuple[str, ...]) -> str:
-        """One of `choices`, the first being the default."""
-        expected = "one of " + ", ".join(choices)
-        value: str = self.take(key, str, choices[0], expected)
-        return value if value in choices else self.fail(key, expected)
-
-    def origins(self, key: str) -> tuple[str, ...]:
-        """A list of origins, empty by default."""
-        expected = 'a list of origins such as "https://example.org", or ["*"]'
-        values: list[object] = self.take(key, list, [], expected)
-        for value in values:
-            if not isinstance(value, str) or not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", value):
-                self.fail(key, expected)
-        return tuple(map(str, values))
-
-    def file(self, key: str) -> Path:
-        """The path of a file that exists, given relative to models.toml."""
-        expected = "the path of a file, relative to " + self.path.name
-        value: str | None = self.take(key, str, None, expected)
-        if value is None:
-            self.fail(key, expected)
-        path = self.path.parent / value
-        return path if path.is_file() else self.fail(key, f"{expected}; there is none at {path}")
-
-    def end(self) -> None:
-        """Refuse keys that nobody asked for."""
-        for key in self.values:
-            if key not in self.known:
-                self.fail(key, "none: unknown key; known are " + ", ".join(self.known))
+def read_normalize(table: Table) -> bool:
+    """Whether texts are normalized, by the key of that name or by its former name `mend`."""
+    if "mend" not in table.values:
+        return table.boolean("normalize", default=True)
+    if "normalize" in table.values:
+        table.fail("mend", "none: it is the former name of normalize, which is given too")
+    log.warning("%s: %s: mend is now called normalize; please rename the key", table.path, table.where)
+    return table.boolean("mend")
 
 
 def read_settings(path: Path) -> Settings:
@@ -344,8 +300,8 @@ def read_settings(path: Path) -> Settings:
         raise SettingsError(f"{path}: expected the file that lists the models; there is none") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}: expected a readable TOML file") from None
-    top = Table(path, "top level", document)
-    server = Table(path, "[server]", top.take("server", dict, {}, "a table"))
+    top = Table(path, TOP_LEVEL, document, SettingsError)
+    server = Table(path, "[server]", top.take("server", dict, {}, "a table"), SettingsError)
     entries = top.take("models", list, [], "[[models]] tables")
     top.end()
     models = tuple(read_model(path, index, entry) for index, entry in enumerate(entries, 1))
@@ -357,13 +313,13 @@ def read_settings(path: Path) -> Settings:
     settings = Settings(
         path=path,
         models=models,
-        threads=server.integer("threads", default_threads(), 1, 256),
+        threads=server.integer("threads", 1, 256, default=default_threads()),
         precision=server.choice("precision", PRECISIONS),
-        max_text_chars=server.integer("max_text_chars", 2000, 1, 100_000),
-        max_waiting=server.integer("max_waiting", 8, 1, 10_000),
-        max_audio_s=server.integer("max_audio_s", 600, 1, 36_000),
-        cache_mb=server.integer("cache_mb", 64, 0, 1_000_000),
-        cors_origins=server.origins("cors_origins"),
+        max_text_chars=server.integer("max_text_chars", 1, 100_000, default=2000),
+        max_waiting=server.integer("max_waiting", 1, 10_000, default=8),
+        max_audio_s=server.integer("max_audio_s", 1, 36_000, default=600),
+        cache_mb=server.integer("cache_mb", 0, 1_000_000, default=64),
+        cors_origins=read_origins(server, "cors_origins"),
     )
     server.end()
     return settings
@@ -371,7 +327,7 @@ def read_settings(path: Path) -> Settings:
 
 def read_model(path: Path, index: int, entry: object) -> ModelSettings:
     """One [[models]] table, the `index`th of the file."""
-    table = Table(path, f"[[models]] number {index}", entry)
+    table = Table(path, f"[[models]] number {index}", entry, SettingsError)
     expected = "a name of letters, digits, '.', '_' and '-'"
     name: str = table.take("name", str, "", expected)
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -379,15 +335,15 @@ def read_model(path: Path, index: int, entry: object) -> ModelSettings:
     table.where = f"[[models]] {name}"
     model = ModelSettings(
         name=name,
-        checkpoint=table.file("checkpoint"),
-        config=table.file("config"),
-        load=table.take("load", bool, True, "true or false"),
+        checkpoint=read_file(table, "checkpoint"),
+        config=read_file(table, "config"),
+        load=table.boolean("load", default=True),
         speaker=table.take("speaker", str, None, "a speaker's name"),
         lang=table.choice("lang", LANGUAGES),
-        mend=table.take("mend", bool, True, "true or false"),
-        noise_scale=table.number("noise_scale"),
-        noise_scale_w=table.number("noise_scale_w"),
-        length_scale=table.number("length_scale"),
+        normalize=read_normalize(table),
+        noise_scale=table.number("noise_scale", *RANGES["noise_scale"]),
+        noise_scale_w=table.number("noise_scale_w", *RANGES["noise_scale_w"]),
+        length_scale=table.number("length_scale", *RANGES["length_scale"]),
     )
     table.end()
     return model
@@ -605,7 +561,7 @@ def load_model(path: Path, settings: ModelSettings, precision: str) -> LoadedMod
 
 def identity(settings: ModelSettings, voice: Voice) -> str:
     """A digest of all but the request that a recording's bytes depend on."""
-    digest = hashlib.sha256(repr((voice.precision, torch.get_num_threads(), settings.mend)).encode())
+    digest = hashlib.sha256(repr((voice.precision, torch.get_num_threads(), settings.normalize)).encode())
     digest.update(repr((torch.__version__, soundfile.__libsndfile_version__, soxr.__version__)).encode())
     for path in (settings.checkpoint, settings.config):
         with path.open("rb") as file:
@@ -1219,7 +1175,7 @@ async def prepare(turns: Turns, speech: SpeakRequest) -> Prepared:
     """The text of a request, ready to be spoken."""
     model = speech.model
     return await turns.prepare(
-        partial(model.voice.prepare, speech.text, speech.lang, model.settings.mend, speech.speaker)
+        partial(model.voice.prepare, speech.text, speech.lang, model.settings.normalize, speech.speaker)
     )
 
 
@@ -1702,7 +1658,7 @@ async def load_pool(state: State) -> None:
             else:
                 state["unloaded"][model.name] = configured_speakers(model)
         await turns.infer(partial(warm_up, next(iter(state["pool"].values()))))
-    except (SettingsError, VitsError, TextError, OSError) as error:
+    except (SettingsError, VitsError, OSError) as error:
         log.critical("Cannot start: %s", " ".join(str(error).split()))
         raise SystemExit(EXIT_START_FAILED) from None
     except Exception:

@@ -26,8 +26,7 @@ from starlette.types import Message
 
 import server
 from tests.conftest import model_table
-from vits import Prepared, RunawayLength, Sentence
-from vits.text import MissingLibrary, UnspeakableText
+from vits import MissingLibrary, Prepared, RunawayLength, Sentence, UnspeakableText
 
 WINDOW_S = 0.02
 SENTENCE_WINDOWS = 10
@@ -73,7 +72,7 @@ class SlowVoice:
     def languages_of(self, speaker: int) -> tuple[str, ...]:
         return self.languages
 
-    def prepare(self, text: str, lang: str = "auto", mend: bool = True, speaker: int = 0) -> Prepared:
+    def prepare(self, text: str, lang: str = "auto", normalize: bool = True, speaker: int = 0) -> Prepared:
         if text.startswith("crash"):
             raise RuntimeError(text)
         if text.startswith("runaway"):
@@ -85,7 +84,7 @@ class SlowVoice:
         if text == "☃":
             raise UnspeakableText("nothing is left")
         dropped = {character: text.count(character) for character in "☃€" if character in text}
-        sentences = tuple(Sentence(part, tuple(map(ord, part)), 0.1) for part in text.split("|"))
+        sentences = tuple(Sentence(part, part, part, tuple(map(ord, part)), 0.1) for part in text.split("|"))
         return Prepared(sentences, dropped)
 
     def stream(self, ids: Sequence[int], **synthesis: object) -> Iterator[Any]:
@@ -289,6 +288,10 @@ SETTINGS_THAT_CANNOT_BE = {
         MODEL_A + '[server]\ncors_origins = "*"',
         "cors_origins = '*': expected a list of origins",
     ),
+    "normalize by both of its names": (
+        model_table("a", "multi_speaker_sdp", "normalize = true", "mend = true"),
+        "[[models]] a: mend = True: expected none: it is the former name of normalize",
+    ),
     "less than no cache": (
         MODEL_A + "[server]\ncache_mb = -1",
         "cache_mb = -1: expected a whole number from 0",
@@ -329,6 +332,17 @@ def test_paths_are_relative_to_the_settings(tmp_path: Path) -> None:
     assert model.noise_scale == 0
     assert model.length_scale is None
     assert model.load
+
+
+def test_mend_is_a_deprecated_name_of_normalize(
+    write_settings: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_settings(model_table("a", "multi_speaker_sdp", "mend = false"))
+    (model,) = server.read_settings(path).models
+    assert not model.normalize
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: [[models]] a: mend is now called normalize; please rename the key"
+    ]
 
 
 def test_threads_are_the_physical_cores_by_default(write_settings: Callable[[str], Path]) -> None:
@@ -1429,13 +1443,14 @@ def test_a_default_that_the_model_does_not_have_ends_the_start(
 
 def test_signs_are_said_unless_the_models_table_says_not_to(write_settings: Callable[[str], Path]) -> None:
     tables = (
-        model_table(f"mend_{mend}", "multi_speaker_sdp", 'lang = "en"', f"mend = {mend}") for mend in ("true", "false")
+        model_table(f"normalize_{value}", "multi_speaker_sdp", 'lang = "en"', f"normalize = {value}")
+        for value in ("true", "false")
     )
     app = server.create_app(server.read_settings(write_settings("\n".join(("[server]\nthreads = 1", *tables)))))
     with TestClient(app) as client:
         when_ready(client)
-        said = client.head("/speak", params={"text": "12.5%", "speaker": "mend_true"})
-        dropped = client.head("/speak", params={"text": "12.5%", "speaker": "mend_false"})
+        said = client.head("/speak", params={"text": "12.5%", "speaker": "normalize_true"})
+        dropped = client.head("/speak", params={"text": "12.5%", "speaker": "normalize_false"})
     assert "x-dropped" not in said.headers
     assert dropped.headers["x-dropped"] == "%25=1"
 

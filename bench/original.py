@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from vits import Voice
-from vits.checkpoint import Config, Network, load_network, read_config
+from vits.checkpoint import load_network
+from vits.config import Config, read_config
 from vits.decoder import Generator, Window
+from vits.network import Network
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 import server
 from tests.conftest import ROOT, RunningServer, running_servers, write_models
+from vits.limits import LANGUAGES, MAX_SEED, RANGES
 
 DOCUMENT = json.loads((ROOT / "openapi.json").read_bytes())
 OPERATIONS = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
@@ -71,10 +72,10 @@ def test_every_route_is_described_and_no_other(app: Starlette) -> None:
 def test_the_parameters_of_speak_are_the_servers(method: str) -> None:
     described = parameters(method, "/speak")
     assert set(described) == set(server.PARAMETERS)
-    for name, (low, high) in server.RANGES.items():
+    for name, (low, high) in RANGES.items():
         assert (described[name]["minimum"], described[name]["maximum"]) == (low, high)
-    assert (described["seed"]["minimum"], described["seed"]["maximum"]) == (0, server.MAX_SEED)
-    assert described["lang"]["enum"] == list(server.LANGUAGES)
+    assert (described["seed"]["minimum"], described["seed"]["maximum"]) == (0, MAX_SEED)
+    assert described["lang"]["enum"] == list(LANGUAGES)
     assert described["format"]["enum"] == list(server.FORMATS)
 
 
@@ -82,7 +83,7 @@ def test_the_parameters_of_openai_are_the_servers() -> None:
     described = parameters("post", "/v1/audio/speech")
     assert set(described) == set(server.OPENAI_PARAMETERS)
     shared = parameters("post", "/speak")
-    for name in set(described) & set(server.RANGES) | {"seed", "lang"}:
+    for name in set(described) & set(RANGES) | {"seed", "lang"}:
         assert described[name] == shared[name]
     assert described["response_format"]["enum"] == list(server.OPENAI_FORMATS)
     assert described["response_format"]["default"] == next(iter(server.OPENAI_FORMATS))

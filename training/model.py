@@ -11,9 +11,15 @@ from training.alignment import monotonic_alignment
 from training.durations import TrainedDurationPredictor
 from training.losses import advance_loss, fundamental, log_mel, magnitudes, phase_loss
 from training.recipes import Recipe
-from vits.checkpoint import DURATION_FILTER_CHANNELS, DURATION_KERNEL_SIZE
 from vits.decoder import Generator
-from vits.network import DurationPredictor, ResidualCouplingBlock, TextEncoder, WaveNet
+from vits.network import (
+    DURATION_FILTER_CHANNELS,
+    DURATION_KERNEL_SIZE,
+    DurationPredictor,
+    ResidualCouplingBlock,
+    TextEncoder,
+    WaveNet,
+)
 
 FLOW_REACH = 32
 """Frames on each side on which the flow's output depends: 4 couplings of 4 layers with kernel 5."""

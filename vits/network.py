@@ -1,4 +1,4 @@
-"""The parts of VITS before the decoder: text encoder, duration predictors and flow.
+"""The network that speaks: text encoder, duration predictors, flow, and with them the speakers and the decoder.
 
 Follows "Conditional Variational Autoencoder with Adversarial Learning for End-to-End Text-to-Speech" (Kim et al., 2021)
 and, in module names, the checkpoints of github.com/jaywalnut310/vits, so that a state dict loads without renaming.
@@ -12,6 +12,15 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vits.config import Shape
+from vits.decoder import Generator
+
+DURATION_FILTER_CHANNELS = 256
+"""Width of the deterministic duration predictor, which no config states."""
+
+DURATION_KERNEL_SIZE = 3
+"""Kernel size of both duration predictors, which no config states."""
 
 RELATIVE_WINDOW = 4
 """Positions on each side that the text encoder's attention knows by distance."""
@@ -404,3 +413,39 @@ class ResidualCouplingBlock(nn.Module):
         for coupling in reversed(couplings) if reverse else couplings:
             z = coupling(z.flip(1), mask, g, reverse) if reverse else coupling(z, mask, g, reverse).flip(1)
         return z
+
+
+class Network(nn.Module):
+    """The parts of VITS that speak, named as in its checkpoints."""
+
+    def __init__(self, shape: Shape, n_symbols: int, n_speakers: int) -> None:
+        super().__init__()
+        gin_channels = shape.gin_channels if n_speakers else 0
+        self.enc_p = TextEncoder(
+            n_symbols,
+            shape.inter_channels,
+            shape.hidden_channels,
+            shape.filter_channels,
+            shape.n_heads,
+            shape.n_layers,
+            shape.kernel_size,
+        )
+        self.dp: StochasticDurationPredictor | DurationPredictor
+        if shape.use_sdp:
+            self.dp = StochasticDurationPredictor(shape.hidden_channels, DURATION_KERNEL_SIZE, gin_channels)
+        else:
+            self.dp = DurationPredictor(
+                shape.hidden_channels, DURATION_FILTER_CHANNELS, DURATION_KERNEL_SIZE, gin_channels
+            )
+        self.flow = ResidualCouplingBlock(shape.inter_channels, shape.hidden_channels, gin_channels)
+        self.dec = Generator(
+            shape.inter_channels,
+            shape.resblock,
+            shape.resblock_kernel_sizes,
+            shape.resblock_dilation_sizes,
+            shape.upsample_rates,
+            shape.upsample_initial_channel,
+            shape.upsample_kernel_sizes,
+            gin_channels,
+        )
+        self.emb_g = nn.Embedding(n_speakers, gin_channels) if n_speakers else None

@@ -88,6 +88,7 @@ _TO_LAZY = str.maketrans(
     }
 )
 _TO_IPA2 = str.maketrans({"r": "ɹ", "ʤ": "dʒ", "ʧ": "tʃ"})
+_TO_CJKE = str.maketrans({"ɑ": "a", "ɔ": "o", "ɛ": "e", "ɪ": "i", "ʊ": "u"})
 
 
 def expand_abbreviations(text: str) -> str:
@@ -230,7 +231,12 @@ def to_lazy_ipa(text: str) -> str:
     return to_ipa(text).translate(_TO_LAZY)
 
 
+def to_cjke_ipa(text: str) -> str:
+    """English text in the IPA of cjke_cleaners."""
+    return to_ipa2(text).translate(_TO_CJKE)
+
+
 def to_ipa2(text: str) -> str:
-    """English text in the IPA of the cjke cleaners, with dark l."""
+    """English text in the IPA of cjke_cleaners2, with dark l."""
     text = re.sub(r"l([^aeiouæɑɔəɛɪʊ ]*(?: |$))", r"ɫ\1", to_ipa(text))
     return text.translate(_TO_IPA2).replace("...", "…")

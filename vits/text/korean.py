@@ -165,9 +165,14 @@ def _letters(character: str) -> str:
 
 
 def to_letters(text: str) -> str:
-    """Korean text in single letters, compound ones divided: what korean_cleaners speaks."""
+    """Korean text in single letters, compound ones divided."""
     text = _expand_numbers(spell_latin(text, _LETTER_NAMES))
     return replace_all(_DIVIDED, "".join(_letters(character) for character in text))
+
+
+def to_closed_letters(text: str) -> str:
+    """Korean text as korean_cleaners has it: in single letters, closed by a full stop."""
+    return re.sub(r"([\u3131-\u3163])$", r"\1.", to_letters(text))
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vits.text.errors import MissingLibrary
+from vits.errors import MissingLibrary
 
 PACKAGES = {
     "Chinese": ("pypinyin==0.54.0", "rjieba==0.2.2"),

@@ -30,19 +30,19 @@ def unify(text: str) -> str:
     return _COMPATIBLE.sub(_compatible, text)
 
 
-def mend(text: str, language: str, *, from_dictionary: bool = True) -> str:
+def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
     """A text in one language with what its cleaner would lose written out.
 
     `from_dictionary`: the cleaner reads English words from a dictionary and letter by letter what that lacks.
     """
     text = unify(text)
     if language == "en":
-        from vits.text import mend_english
+        from vits.text import normalize_english
 
-        text = mend_english.mend(text, respell=from_dictionary)
+        text = normalize_english.normalize(text, respell=from_dictionary)
     elif language in ("zh", "ja", "ko"):
-        from vits.text import mend_cjk
+        from vits.text import normalize_cjk
 
-        text = mend_cjk.mend(text, language)
+        text = normalize_cjk.normalize(text, language)
     # Phonetic signs in several symbol tables, never meant as such by those who type them.
     return _STRAY.sub(" ", text)

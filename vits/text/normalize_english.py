@@ -284,7 +284,7 @@ def _respell(text: str) -> str:
     return _LETTER_RUN.sub(word, text)
 
 
-def mend(text: str, *, respell: bool) -> str:
+def normalize(text: str, *, respell: bool) -> str:
     """An English text with numbers and symbols in words.
 
     `respell`: words that the dictionary lacks are written by parts, letters or sounds, for cleaners that only have
