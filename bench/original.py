@@ -75,5 +75,4 @@ def create_app_from_environment() -> Starlette:
     """The service with such voices."""
     import server
 
-    server.load_voice = load_voice  # type: ignore[attr-defined]
-    return server.create_app_from_environment()
+    return server.create_app_from_environment(load_voice)

@@ -55,6 +55,26 @@ class Config:
     """Names and ids as the config has them."""
 
 
+def speaker_names(path: Path) -> tuple[str, ...]:
+    """Return the names of a config's speakers, without a look at anything else in it.
+
+    Raises:
+        BrokenCheckpoint: the file cannot be read, or its speakers are not usable.
+
+    """
+    return tuple(_read_speakers(_read_file(path)))
+
+
+def _read_file(path: Path) -> Table:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise BrokenCheckpoint(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BrokenCheckpoint(f"{path}: is not JSON: {error}") from error
+    return Table(path, TOP_LEVEL, values, BrokenCheckpoint)
+
+
 def read_config(path: str | Path) -> Config:
     """Return what a config file says.
 
@@ -63,13 +83,7 @@ def read_config(path: str | Path) -> Config:
 
     """
     path = Path(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise BrokenCheckpoint(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise BrokenCheckpoint(f"{path}: is not JSON: {error}") from error
-    top = Table(path, TOP_LEVEL, values, BrokenCheckpoint)
+    top = _read_file(path)
     data, model = top.table("data"), top.table("model")
     shape = _read_shape(model)
     hop_length = data.integer("hop_length")

@@ -3,6 +3,7 @@
 Every refusal is one line: the file, the table in it, the key, the value found and what was expected.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -83,6 +84,23 @@ class Table:
         expected = "one of " + ", ".join(choices)
         value: str = self.take(key, str, choices[0], expected)
         return value if value in choices else self.fail(key, expected)
+
+    def file(self, key: str) -> Path:
+        """Return the path of a file that exists, given relative to the folder of this one."""
+        expected = "the path of a file, relative to " + self.path.name
+        value: str | None = self.take(key, str, None, expected)
+        if value is None:
+            self.fail(key, expected)
+        path = self.path.parent / value
+        return path if path.is_file() else self.fail(key, f"{expected}; there is none at {path}")
+
+    def matching(self, key: str, pattern: str, expected: str) -> tuple[str, ...]:
+        """Return a list of strings that match a regular expression, empty by default."""
+        values: list[object] = self.take(key, list, [], expected)
+        for value in values:
+            if not isinstance(value, str) or not re.fullmatch(pattern, value):
+                self.fail(key, expected)
+        return tuple(map(str, values))
 
     def strings(self, key: str) -> tuple[str, ...]:
         """Return a list of strings that is not empty."""
