@@ -1,7 +1,6 @@
 """The ranges, choices and defaults of a synthesis, which the library and the service share."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
 """The languages of a text; "auto" tells them by script."""
@@ -9,17 +8,15 @@ LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
 PRECISIONS = ("auto", "float32", "bfloat16")
 """What the decoder computes in; "auto" is bfloat16 where the CPU has it and the voice sounds the same, else float32."""
 
-RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        "noise_scale": (0.0, 2.0),
-        "noise_scale_w": (0.0, 2.0),
-        "length_scale": (0.25, 4.0),
-        "speed": (0.25, 4.0),
-    }
-)
+RANGES: Mapping[str, tuple[float, float]] = {
+    "noise_scale": (0.0, 2.0),
+    "noise_scale_w": (0.0, 2.0),
+    "length_scale": (0.25, 4.0),
+    "speed": (0.25, 4.0),
+}
 """The lowest and the highest value of each number; speed is the inverse of length_scale."""
 
-DEFAULTS: Mapping[str, float] = MappingProxyType({"noise_scale": 0.667, "noise_scale_w": 0.8, "length_scale": 1.0})
+DEFAULTS: Mapping[str, float] = {"noise_scale": 0.667, "noise_scale_w": 0.8, "length_scale": 1.0}
 """The values that VITS's own inference uses."""
 
 MAX_SEED = 2**32 - 1
