@@ -1,4 +1,4 @@
-"""Which frames belong to which symbol: from a teacher's own timings, or by monotonic alignment search."""
+"""The frames that belong to each symbol, from a teacher's own timings or by monotonic alignment search."""
 
 from collections.abc import Sequence
 from itertools import product

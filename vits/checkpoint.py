@@ -14,13 +14,13 @@ from vits.errors import BrokenCheckpoint
 from vits.network import Network
 
 TRAINING_ONLY = ("enc_q.", "dp.post_pre.", "dp.post_proj.", "dp.post_convs.", "dp.post_flows.")
-"""Parts of a checkpoint that speaking does not need: the posterior encoder and the flow over real durations."""
+"""Parts of a checkpoint that synthesis does not need: the posterior encoder and the flow over real durations."""
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Leaves out normally distributed initial values, which the checkpoint's replace.
+    """Skips the normally distributed initial values, since those of the checkpoint replace them.
 
-    On the meta device they would have torch import its symbolic half, sympy included: 100 MB for nothing.
+    On the meta device they would make torch import its symbolic half, sympy included: 100 MB for nothing.
     """
 
     def __torch_function__(
@@ -43,7 +43,7 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
     stored = {name: tensor for name, tensor in _stored(path).items() if not name.startswith(TRAINING_ONLY)}
     n_speakers = _speaker_rows(path, config, stored.get("emb_g.weight"))
     if not n_speakers:
-        # A network sized for speakers but trained without a table of them has conditioning that never ran.
+        # A network that was sized for speakers but trained without a table of them never ran its conditioning.
         stored = {name: tensor for name, tensor in stored.items() if not {"cond", "cond_layer"} & {*name.split(".")}}
     with torch.device("meta"), _Uninitialised():
         network = Network(config.shape, len(config.symbols), n_speakers)
@@ -60,21 +60,21 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
 def _stored(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint by name; they are read from the file only when they are used."""
     try:
-        # Files of PyTorch before 1.6 are no zip archives and cannot be mapped into memory.
+        # Files written by PyTorch before 1.6 are not zip archives and cannot be mapped into memory.
         zipped = zipfile.is_zipfile(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-        # PyTorch does not look at the archive's checksums: damaged weights would be spoken with.
+        # PyTorch ignores the archive's checksums, so damaged weights would load and speak.
         damaged = _damaged(path) if zipped else None
     except OSError as error:
         raise BrokenCheckpoint(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # whatever a malformed file leads the unpickler to
+    except Exception as error:  # a malformed file can make the unpickler raise anything
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise BrokenCheckpoint(f"{path}: is not a whole PyTorch checkpoint: {reason}") from error
     if damaged is not None:
         raise BrokenCheckpoint(f"{path}: is damaged: {damaged} in it has another checksum than when it was written")
     tensors = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(tensors, dict) or not tensors:
-        raise BrokenCheckpoint(f"{path}: holds no tensors, expected a state dict, or a table with one as model")
+        raise BrokenCheckpoint(f'{path}: holds no tensors: expected a state dict, or a dict with one under "model"')
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             raise BrokenCheckpoint(f"{path}: {name} is not a tensor of floating-point numbers")
@@ -88,7 +88,7 @@ def _damaged(archive: Path) -> str | None:
 
 
 def _speaker_rows(path: Path, config: Config, table: Tensor | None) -> int:
-    """Return how many rows the speaker table must have; whether there is one is for the checkpoint to say."""
+    """Return how many rows the speaker table must have; the checkpoint decides whether there is one."""
     if table is None:
         return config.n_speakers if config.n_speakers > 1 else 0
     if not config.shape.gin_channels:
@@ -127,7 +127,7 @@ def _check_shapes(path: Path, wanted: Mapping[str, Tensor], sources: Mapping[str
         elif tensors[-1].shape != expected:
             wrong.append(f"{name} {[*tensors[-1].shape]}, expected {[*expected]}")
     if wrong:
-        raise BrokenCheckpoint(f"{path}: of another shape than the config says: {_listed(wrong)}")
+        raise BrokenCheckpoint(f"{path}: shapes differ from those of the config: {_listed(wrong)}")
 
 
 def _folded(*stored: Tensor) -> Tensor:

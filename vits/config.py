@@ -1,4 +1,4 @@
-"""The config file that belongs to a checkpoint: what VITS and VITS-fast-fine-tuning write beside it, read strictly."""
+"""The config that VITS and VITS-fast-fine-tuning write beside a checkpoint, read strictly."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from vits.text.symbols import SYMBOLS
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The config's `model` section: what the network's tensors are sized by."""
+    """The config's `model` table, which gives the sizes of the network's tensors."""
 
     inter_channels: int
     hidden_channels: int
@@ -34,25 +34,25 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a config file says, checked."""
+    """The checked content of a config file."""
 
     path: Path
     shape: Shape
     symbols: tuple[str, ...]
     cleaner: str
     languages: tuple[str, ...]
-    """Languages that the voice is said to speak; empty where the config does not say, as most do not."""
+    """Languages that the voice speaks; empty where the config does not say, as most do not."""
     speaker_languages: Mapping[str, tuple[str, ...]]
-    """Those of single speakers by name, where the config says more than which the voice has in all."""
+    """The languages of single speakers by name, where the config has a table of them."""
     sample_rate_hz: int
     hop_length: int
-    """Samples a frame."""
+    """Samples per frame."""
     add_blank: bool
     """Whether symbol 0 stands between all symbols and at both ends."""
     n_speakers: int
     """Rows of the speaker table; 0 where the config gives no number, and often where there is one speaker."""
     speakers: Mapping[str, int]
-    """Names and ids as the config has them."""
+    """The speakers' ids by name."""
 
 
 def speaker_names(path: Path) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ def _read_shape(model: Table) -> Shape:
         model.fail("resblock_kernel_sizes", "odd numbers")
     if len(shape.resblock_dilation_sizes) != len(shape.resblock_kernel_sizes):
         model.fail("resblock_dilation_sizes", "as many lists as model.resblock_kernel_sizes has numbers")
-    # What PyTorch's transposed convolution needs to make exactly rate samples of one.
+    # Only so does PyTorch's transposed convolution make exactly `rate` samples of one.
     pairs = list(zip(shape.upsample_kernel_sizes, shape.upsample_rates, strict=False))
     if len(shape.upsample_kernel_sizes) != len(shape.upsample_rates) or any(k < u or (k - u) % 2 for k, u in pairs):
         model.fail("upsample_kernel_sizes", "each of model.upsample_rates plus 0 or an even number")

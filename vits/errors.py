@@ -1,4 +1,4 @@
-"""What can go wrong in the library; every error is a VitsError, and its text is one line meant for a person."""
+"""The errors of the library; each is a VitsError, and its text is one line meant for a person."""
 
 from collections.abc import Iterable
 

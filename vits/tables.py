@@ -10,17 +10,17 @@ from types import UnionType
 from typing import Any, NoReturn
 
 TOP_LEVEL = "top level"
-"""What messages call the table that is the whole file."""
+"""How messages call the table that is the whole file."""
 
 LONGEST_VALUE = 60
-"""Characters of a value in a message; more are cut off."""
+"""How many characters of a value a message shows; the rest is cut off."""
 
 
 class Table:
     """One table of a file, read key by key; `end` refuses the keys that were not read."""
 
     def __init__(self, path: Path, where: str, values: object, error: type[Exception]) -> None:
-        """Take the table that messages call `where`; what is wrong with it is raised as `error`."""
+        """Take the table that messages call `where`; refusals are raised as `error`."""
         self.path = path
         self.where = where
         self._error = error
@@ -58,7 +58,7 @@ class Table:
         return Table(self.path, key if self.where == TOP_LEVEL else f"{self.where}.{key}", values, self._error)
 
     def boolean(self, key: str, default: bool | None = None) -> bool:
-        """Return true or false. A key without a default must be there, here as below."""
+        """Return true or false. Here as below, a key without a default is required."""
         expected = "true or false"
         value: bool | None = self.take(key, bool, default, expected)
         return self.fail(key, expected) if value is None else value

@@ -1,4 +1,4 @@
-"""A voice: text to symbol ids, ids to latents, and latents to windows of samples."""
+"""A voice, which turns text into symbol ids, ids into latents, and latents into windows of samples."""
 
 import math
 import operator
@@ -22,17 +22,17 @@ from vits.network import Network, StochasticDurationPredictor, use_products
 from vits.text import Prepared
 
 LEAST_BFLOAT16_SNR_DB = 30.0
-"""Signal to noise of bfloat16 against float32 below which "auto" keeps to float32."""
+"""The signal-to-noise ratio of bfloat16 against float32 below which "auto" stays with float32."""
 
 MAX_IDS = 2048
-"""Longest sequence of ids, blanks included: some 80 seconds of speech. Attention's memory grows with its square."""
+"""Longest sequence of ids, blanks included: about 80 seconds of speech. Attention's memory grows with its square."""
 
 MAX_FRAMES = 16384
 """Most frames of a sentence: 190 seconds at 22 050 Hz and 256 samples a frame."""
 
 FRAMES_PER_ID = 40
 SPARE_FRAMES = 200
-"""At length_scale 1, a sentence may have SPARE_FRAMES and FRAMES_PER_ID more for each id: ten times the usual."""
+"""At length_scale 1, a sentence may have SPARE_FRAMES, plus FRAMES_PER_ID for each id: ten times what is usual."""
 
 Samples = NDArray[np.float32]
 
@@ -44,7 +44,7 @@ def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "aut
         checkpoint: a G_*.pth of VITS or VITS-fast-fine-tuning.
         config: the JSON file that belongs to it.
         precision: what the decoder computes in, "float32" or "bfloat16"; "auto" takes bfloat16 where the CPU
-            computes in it and the voice's signal to noise against float32 is at least LEAST_BFLOAT16_SNR_DB.
+            has it and the voice's signal-to-noise ratio against float32 is at least LEAST_BFLOAT16_SNR_DB.
 
     Raises:
         BrokenCheckpoint: one of the files cannot be used; the message names file and key or tensor.
@@ -53,12 +53,12 @@ def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "aut
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    read = read_config(config)
-    return Voice(read, load_network(checkpoint, read), precision)
+    settings = read_config(config)
+    return Voice(settings, load_network(checkpoint, settings), precision)
 
 
 class Voice:
-    """A loaded checkpoint; it has no state that a synthesis changes."""
+    """A loaded checkpoint; a synthesis changes nothing in it."""
 
     def __init__(self, config: Config, network: Network, precision: str = "auto") -> None:
         """Take over the network, whose decoder is rebuilt and cannot run by itself afterwards."""
@@ -74,12 +74,12 @@ class Voice:
 
     @property
     def sample_rate_hz(self) -> int:
-        """Samples a second."""
+        """Samples per second."""
         return self._config.sample_rate_hz
 
     @property
     def hop_length(self) -> int:
-        """Samples a frame."""
+        """Samples per frame."""
         return self._config.hop_length
 
     @property
@@ -89,11 +89,11 @@ class Voice:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages that the config says the voice speaks; where it says nothing, those of the front end."""
+        """The voice's languages by its config; where that says nothing, those of the front end."""
         return self._config.languages or front_end.languages(self.cleaner)
 
     def languages_of(self, speaker: int) -> tuple[str, ...]:
-        """Return the languages that the config says one speaker speaks; where it says nothing, the voice's."""
+        """Return one speaker's languages by the config; where that says nothing, the voice's."""
         by_id = {self._config.speakers[name]: rows for name, rows in self._config.speaker_languages.items()}
         return by_id.get(speaker, self.languages)
 
@@ -104,7 +104,7 @@ class Voice:
 
     @property
     def parameter_bytes(self) -> int:
-        """Memory of the weights."""
+        """The memory that the weights take."""
         tensors = [*self._network.parameters(), *self._decoder.parameters()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -157,9 +157,9 @@ class Voice:
         length_scale: float = DEFAULTS["length_scale"],
         seed: int = 0,
     ) -> Iterator[Samples]:
-        """Return an iterator over the samples, float32 [n] in [-1, 1], a window each.
+        """Return an iterator over the samples, float32 [n] in [-1, 1], one window at a time.
 
-        Arguments are checked at the call. The first step computes the latents and the first window, each later step a
+        Arguments are checked at the call. The first step computes the latents and the first window, each later step one
         window. Equal arguments give equal samples, whatever else was or is being spoken.
 
         Args:
@@ -180,7 +180,7 @@ class Voice:
         return self._windows(self._checked(ids, speaker, noise_scale, noise_scale_w, length_scale, seed))
 
     def _windows(self, synthesis: "_Synthesis") -> Iterator[Samples]:
-        # Inference mode belongs to a thread and ends with each step: a generator must not hold it between two.
+        # Inference mode belongs to a thread, so a generator must leave it before it yields.
         z, bias = self._latents(synthesis)
         for window in self._decoder.windows(z.shape[2]):
             yield self._decoded(z, window, bias)
@@ -258,7 +258,7 @@ class Voice:
         ids = tuple(number % len(self._config.symbols) for number in range(48))
         try:
             z, bias = self._latents(_Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0))
-        except RunawayLength:  # Such a text is no speech; a voice may refuse it and still be sound.
+        except RunawayLength:  # These ids are not speech; a voice may refuse them and still be sound.
             return False
         rough, rough_bias = self._decoder.to(torch.bfloat16), bias.to(torch.bfloat16)
         signal = noise = 0.0
@@ -284,12 +284,12 @@ class _Synthesis:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """What is known of an utterance before its latents."""
+    """An utterance after the text encoder and the duration predictor."""
 
     m_p: Tensor
     logs_p: Tensor
     durations: Tensor
-    """int64 [T], frames of each id."""
+    """int64 [T], the frames of each id."""
     g: Tensor | None
 
 
@@ -303,7 +303,7 @@ def _bounded(frames: Tensor, length_scale: float) -> Tensor:
     """Return durations as int64 [T], at least one frame in all."""
     limit = min(MAX_FRAMES, round((SPARE_FRAMES + FRAMES_PER_ID * len(frames)) * max(1.0, length_scale)))
     total = float(frames.double().sum())
-    if not total <= limit:  # nan is no number of frames either
+    if not total <= limit:  # so that nan is refused too
         raise RunawayLength(
             f"the voice would speak {len(frames)} symbols for {total:.0f} frames, expected at most {limit}: "
             "try another seed, or a smaller noise_scale_w or length_scale"
@@ -321,7 +321,7 @@ def _noise_source(seed: int) -> torch.Generator:
 def _whole(name: str, value: object, most: int) -> int:
     """Return a whole number from 0 to most."""
     try:
-        number = operator.index(value)  # type: ignore[arg-type]  # what has no index raises
+        number = operator.index(value)  # type: ignore[arg-type]  # other types raise TypeError
     except TypeError:
         raise BadRequest(f"{name} is {value!r}, expected a whole number") from None
     if not 0 <= number <= most:
@@ -330,7 +330,7 @@ def _whole(name: str, value: object, most: int) -> int:
 
 
 def _within_range(name: str, value: float) -> float:
-    """Return a number within the range of its name; nan is within none."""
+    """Return a number within the range of its name; nan is in no range."""
     least, most = RANGES[name]
     if not isinstance(value, int | float) or not least <= value <= most:
         raise BadRequest(f"{name} is {value!r}, expected {least:g} to {most:g}")
@@ -338,7 +338,7 @@ def _within_range(name: str, value: float) -> float:
 
 
 def _speakers(config: Config, n_speakers: int) -> dict[str, int]:
-    """Return the speakers' names and ids: none where there is one voice, numbers where the config gives no names."""
+    """Return the speakers' ids by name: none where there is one speaker, numbers as names where the config has none."""
     for name, number in config.speakers.items():
         if number >= n_speakers:
             raise BrokenCheckpoint(

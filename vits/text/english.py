@@ -1,4 +1,4 @@
-"""English text as IPA, word by word from the CMU dictionary: what the multilingual cleaners use.
+"""English text as IPA, word by word from the CMU dictionary, for the multilingual cleaners.
 
 Follows english.py of VITS-fast-fine-tuning and, for the dictionary and the placing of stress, eng_to_ipa 0.0.2 (MIT),
 whose database is read where pip put it. The package itself is never imported: it reads the whole table at every call.
@@ -149,7 +149,7 @@ def _place_stress(placed: list[str], bare: list[str], mark: str) -> bool:
     """Whether the stress mark still has to go to the coming vowel; otherwise it has been put into `placed`.
 
     `bare` are the same phones without marks. Where the onset is searched from the last phone, the original
-    compares it with the word's first one, and so must we.
+    compares it with the word's first one, and this does too.
     """
     for back in range(len(placed) - 1, -1, -1):
         phone = bare[back]

@@ -15,7 +15,7 @@ from vits.text.english import expand_abbreviations, to_ascii
 from vits.text.libraries import load
 
 _logger = logging.getLogger(__name__)
-_logger.setLevel(logging.ERROR)  # phonemizer warns where espeak joins words, which it does all the time.
+_logger.setLevel(logging.ERROR)  # phonemizer warns wherever espeak joins words, which is often.
 
 
 @cache

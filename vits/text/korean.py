@@ -178,7 +178,7 @@ def to_closed_letters(text: str) -> str:
 @lru_cache(maxsize=1024)
 def _romanise(run: str) -> str:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # ko-pron calls re.sub as Python 3.13 no longer likes it.
+        warnings.simplefilter("ignore", DeprecationWarning)  # for how ko-pron calls re.sub
         ipa: str = load("ko_pron", "Korean").romanise(run, "ipa")
     return ipa.partition("] ~ [")[0]
 

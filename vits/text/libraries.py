@@ -1,4 +1,4 @@
-"""The packages that languages need, found when a text first needs them."""
+"""The packages that languages need, loaded when a text first needs them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Numbers, dates, units and symbols in words, before a cleaner that would drop or garble them.
 
-The cleaners stay as the checkpoints' training had them: they lose the % of 12.5%, read the 14 of 3.14 as fourteen
-and 2024年 as a quantity. What is written out here, they only have to spell.
+The cleaners stay as they were when the checkpoints were trained: they lose the % of 12.5%, read the 14 of 3.14 as
+fourteen and 2024年 as a quantity. They only have to spell what is written out here.
 """
 
 from __future__ import annotations
@@ -44,5 +44,5 @@ def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
         from vits.text import normalize_cjk
 
         text = normalize_cjk.normalize(text, language)
-    # Phonetic signs in several symbol tables, never meant as such by those who type them.
+    # Several symbol tables have these as phonetic signs, which no text means by them.
     return _STRAY.sub(" ", text)

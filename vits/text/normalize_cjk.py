@@ -65,7 +65,7 @@ _UNITS = [
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What a language calls things; {} stands for the number, {a} and {b} for two of them."""
+    """The words of a language; {} stands for the number, {a} and {b} for two of them."""
 
     percent: str
     permille: str

@@ -187,7 +187,7 @@ def _unit(match: re.Match[str]) -> str:
 
 
 def _decade(match: re.Match[str]) -> str:
-    """The plural but for its s: 1990s are nineteen nineties."""
+    """The plural of a number without its s: 1990s are nineteen nineties."""
     words = expand_numbers(match[0])
     return words.removesuffix("y") + "ie" if words.endswith("y") else words
 

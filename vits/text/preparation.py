@@ -1,4 +1,4 @@
-"""From a text as people write it to sentences of symbol ids."""
+"""A text as people write it, prepared as sentences of symbol ids."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from vits.text.normalize import normalize as normalized
 from vits.text.normalize import unify
 
 MAX_CHARACTERS = 200
-"""Longest sentence in characters; longer ones are cut at commas, else at blanks."""
+"""Longest sentence in characters; longer ones are cut at commas, or else at blanks."""
 MAX_SYMBOLS = 500
-"""Most symbols of a sentence. Digits and Chinese letters' names take many each, so length alone does not bound it."""
+"""Most symbols of a sentence, without blanks. A digit or a letter's name has many, so characters do not bound them."""
 
 _SPOKEN_MARKS = frozenset("%&@#‰％＆＠＃")
 
@@ -64,7 +64,7 @@ def with_blanks(ids: Sequence[int]) -> tuple[int, ...]:
 
 
 def _is_spoken(character: str) -> bool:
-    """Whether a listener would miss it: letters, digits and symbols, but no marks and blanks."""
+    """Whether a listener would miss the character: true for letters, digits and symbols, not for marks and blanks."""
     category = unicodedata.category(character)
     return category[0] in "LN" or category in ("Sc", "Sm", "So") or character in _SPOKEN_MARKS
 
@@ -81,9 +81,8 @@ class _Preparation:
         self.dropped: Counter[str] = Counter()
 
     def sentences(self, spans: list[Span], pause_s: float) -> list[Sentence]:
-        """The sentence that the spans make; two or more where it has too many symbols; none if it says nothing."""
-        tagged = [self._tagged(span) for span in spans if span.language]
-        text = "".join(tagged)
+        """The sentence of these spans: several where it has too many symbols, none where it says nothing."""
+        text = "".join(self._tagged(span) for span in spans if span.language)
         cleaned = self._cleaner.clean(text)
         ids = tuple(to_ids(cleaned, self._symbols))
         written = "".join(span.text for span in spans)
@@ -93,10 +92,17 @@ class _Preparation:
                 *self.sentences(_slice(spans, first.start, first.end), first.pause_s),
                 *self.sentences(_slice(spans, second.start, second.end), pause_s),
             ]
-        self._count_dropped(spans, text, cleaned)
+        self._count_dropped(spans, cleaned)
         if not any(unicodedata.category(self._symbols[index])[0] == "L" for index in ids):
             return []
-        return [Sentence(written.strip(), text, cleaned, with_blanks(ids) if self._add_blank else ids, pause_s)]
+        sentence = Sentence(
+            written=written.strip(),
+            normalized=text,
+            cleaned=cleaned,
+            ids=with_blanks(ids) if self._add_blank else ids,
+            pause_s=pause_s,
+        )
+        return [sentence]
 
     def _tagged(self, span: Span) -> str:
         assert span.language
@@ -106,7 +112,7 @@ class _Preparation:
         tag = tag_of(span.language) if self._cleaner.tagged else ""
         return f"{tag}{text}{tag}" if text.strip() else ""
 
-    def _count_dropped(self, spans: list[Span], text: str, cleaned: str) -> None:
+    def _count_dropped(self, spans: list[Span], cleaned: str) -> None:
         for span in spans:
             if span.language is None:
                 self.dropped.update(filter(_is_spoken, span.text))
@@ -119,7 +125,7 @@ class _Preparation:
                 self.dropped[character] += min(count, written[character])
 
     def _silent(self, span: Span) -> list[str]:
-        """The characters that leave nothing behind when Japanese and English marks are put into ASCII."""
+        """The characters that are lost when the front ends of Japanese and English put marks into ASCII."""
         from vits.text.english import to_ascii
 
         text = normalized(span.text, span.language or "", from_dictionary=False) if self._normalize else span.text
@@ -163,21 +169,21 @@ def prepare(
     add_blank: bool = False,
     max_characters: int = MAX_CHARACTERS,
 ) -> Prepared:
-    """The sentences of a text in symbol ids, and the characters that could not be spoken.
+    """The sentences of a text in symbol ids, and the characters that cannot be spoken.
 
     Args:
         text: what is to be spoken; parts may stand between language tags such as [ZH]...[ZH].
         cleaner: the cleaner of the model's config.
         symbols: the model's symbol table, in the order of ids.
-        lang: the language of what stands in no tag, zh, ja, ko, en or sa; "auto" tells by script.
-        declared_languages: languages the model is said to speak; they decide where the script does not.
+        lang: the language of the text outside tags, one of LANGUAGES; "auto" tells it by script.
+        declared_languages: the languages that the model speaks; they decide where the script does not.
         normalize: whether numbers, dates, units and the like are put into words before the cleaner gets them.
         add_blank: whether the model was trained with blanks between symbols.
         max_characters: the longest sentence.
 
     Raises:
         UnknownCleaner: no front end has that name.
-        UnknownLanguage: lang is none of these, or none of the cleaner's.
+        UnknownLanguage: lang is not in LANGUAGES, or the cleaner does not speak it.
         UnspeakableText: nothing in the text can be spoken.
         MissingLibrary: a language in the text needs packages that are not installed.
 
