@@ -17,7 +17,6 @@ logged.
 """
 
 import asyncio
-import base64
 import hashlib
 import hmac
 import json
@@ -57,6 +56,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import pages
 from vits import BadRequest, Prepared, RunawayLength, VitsError, Voice, load_voice
 from vits.text import MissingLibrary, TextError, UnknownLanguage, UnspeakableText
 
@@ -67,8 +67,6 @@ Result = TypeVar("Result")
 Pcm = numpy.typing.NDArray[numpy.int16]
 
 HERE = Path(__file__).resolve().parent
-DOCUMENTS = {"/": "page.html", "/docs": "docs.html", "/openapi.json": "openapi.json"}
-"""The files beside this one that are answered as they are, by path."""
 LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
 PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_SEED = 2**32 - 1
@@ -518,15 +516,6 @@ class Stopwatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A file that is answered as it is."""
-
-    content: bytes
-    media_type: str
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """One model of the pool, ready to speak."""
 
@@ -570,8 +559,6 @@ class State(TypedDict):
     api_key: bytes | None
     """What a request for speech must show; None: nothing."""
     metrics: Metrics
-    documents: Mapping[str, Document]
-    """By path."""
     ready: asyncio.Event
     """Set when every model is loaded and the first is warm."""
 
@@ -1352,39 +1339,6 @@ async def client_leaves(receive: Receive) -> None:
         pass
 
 
-async def document(request: Request[State]) -> Response:
-    """One of the documents, which the browser asks for anew each time but gets only when it has changed."""
-    asked = request.state["documents"][request.scope["route"].path]
-    if request.headers.get("if-none-match") == asked.headers["ETag"]:
-        return Response(status_code=304, headers=asked.headers)
-    return Response(asked.content, headers=asked.headers, media_type=asked.media_type)
-
-
-def read_document(path: Path) -> Document:
-    """A document with its headers; that of a page says that it needs nothing from elsewhere."""
-    content = path.read_bytes()
-    headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
-    if path.suffix == ".html":
-        return Document(content, "text/html", headers | {"Content-Security-Policy": page_policy(content)})
-    return Document(content, "application/json", headers)
-
-
-def page_policy(content: bytes) -> str:
-    """The Content-Security-Policy of a page: its own scripts and styles by their hashes, nothing from elsewhere."""
-    hashes = {
-        tag: " ".join(
-            f"'sha256-{base64.b64encode(hashlib.sha256(inline).digest()).decode()}'"
-            for inline in re.findall(rb"<%s\b[^>]*>(.*?)</%s>" % (tag, tag), content, re.DOTALL)
-        )
-        for tag in (b"script", b"style")
-    }
-    return (
-        "default-src 'none'; connect-src 'self'; media-src 'self' blob:; img-src data:; "
-        f"script-src {hashes[b'script']}; style-src {hashes[b'style']}; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-
 async def speakers(request: Request[State]) -> Response:
     """Everybody who can speak, and who does where a request names nobody."""
     refuse_until_ready(request.state)
@@ -1664,7 +1618,6 @@ async def lifespan(app: Starlette) -> AsyncIterator[State]:
         recordings=Recordings(settings.cache_mb * 1_000_000),
         api_key=app.state.api_key,
         metrics=app.state.metrics,
-        documents=app.state.documents,
         ready=asyncio.Event(),
     )
     state["metrics"].watch(state["turns"], state["recordings"])
@@ -1725,7 +1678,7 @@ def create_app(settings: Settings, api_key: str = "") -> Starlette:
     )
     app = Starlette(
         routes=[
-            *(Route(path, document) for path in DOCUMENTS),
+            *pages.routes(),
             Route("/speak", speak, methods=["GET", "POST"]),
             Route("/speakers", speakers),
             Route("/health", health),
@@ -1747,7 +1700,6 @@ def create_app(settings: Settings, api_key: str = "") -> Starlette:
     app.state.settings = settings
     app.state.api_key = api_key.encode() or None
     app.state.metrics = counters
-    app.state.documents = {path: read_document(HERE / name) for path, name in DOCUMENTS.items()}
     return app
 
 

@@ -1,8 +1,6 @@
 """server.py from its settings to its routes: with small real voices, and with a slow fake one where turns matter."""
 
 import asyncio
-import base64
-import hashlib
 import io
 import json
 import logging
@@ -1053,10 +1051,8 @@ def test_the_page_lets_nothing_else_in(client: TestClient) -> None:
     policy = dict(rule.split(" ", 1) for rule in response.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     assert policy["connect-src"] == "'self'"
-    for tag, rule in (("script", "script-src"), ("style", "style-src")):
-        inline = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", response.text, re.DOTALL)
-        hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in inline]
-        assert policy[rule].split() == [f"'sha256-{digest}'" for digest in hashes]
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert not re.search(r"<style|<script(?! src=)|\s(style|on\w+)=", response.text)
     known = client.get("/", headers={"If-None-Match": response.headers["etag"]})
     assert (known.status_code, known.content) == (304, b"")
     assert client.head("/").content == b""

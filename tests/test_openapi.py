@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import schemathesis
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from schemathesis import Case
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -17,9 +17,10 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 import server
+from service import pages
 from tests.conftest import ROOT, RunningServer, running_servers, write_models
 
-DOCUMENT = json.loads((ROOT / "openapi.json").read_bytes())
+DOCUMENT = json.loads((ROOT / "service/web/openapi.json").read_bytes())
 OPERATIONS = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
 """Small letters, as in the document."""
 MAX_EXAMPLES = 20
@@ -112,7 +113,12 @@ def test_every_error_code_is_described_with_its_status() -> None:
         for part in content.get("schema", {}).get("allOf", ())
         for code in part.get("properties", {}).get("error", {}).get("properties", {}).get("code", {}).get("enum", ())
     }
-    assert raised_errors() == described
+    assert raised_errors() | {("404", "unknown_path")} == described
+
+
+def test_the_files_of_the_pages_are_named() -> None:
+    (name,) = DOCUMENT["paths"]["/web/{name}"]["get"]["parameters"]
+    assert name["schema"]["enum"] == list(pages.ASSETS)
 
 
 # Against the running server
@@ -123,7 +129,7 @@ def read_document() -> BaseSchema:
     config = schemathesis.Config(seed=6)
     project = config.projects.get_default()
     project.generation.update(max_examples=MAX_EXAMPLES, deterministic=True, no_shrink=True)
-    return schemathesis.openapi.from_path(ROOT / "openapi.json", config=config)
+    return schemathesis.openapi.from_path(ROOT / "service/web/openapi.json", config=config)
 
 
 schema = read_document()
@@ -180,13 +186,10 @@ def test_the_server_gives_the_document(small_server: RunningServer) -> None:
 
 
 @pytest.fixture
-def page(needs_program: Callable[[str, str], str]) -> Iterator[Page]:
+def page(browser: Browser) -> Iterator[Page]:
     """An empty page in Chromium."""
-    chromium = needs_program("chromium", "chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser.new_page()
-        browser.close()
+    with browser.new_context() as context:
+        yield context.new_page()
 
 
 @pytest.fixture
@@ -218,7 +221,8 @@ def test_docs_needs_nothing_from_elsewhere(page: Page, small_server: RunningServ
     page.wait_for_selector("section.route")
     assert response is not None
     assert "'unsafe" not in response.headers["content-security-policy"]
-    assert asked_for - {"data:,"} == {f"{small_server.url}/docs", f"{small_server.url}/openapi.json"}
+    paths = ("docs", "openapi.json", "web/page.css", "web/docs.css", "web/docs.js")
+    assert asked_for - {"data:,"} == {f"{small_server.url}/{path}" for path in paths}
     assert complaints == []
 
 
