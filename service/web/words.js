@@ -32,7 +32,7 @@ const CHINESE = {
     "Rhythm variation, as a number": "节奏变化数值",
     "Seed": "种子",
     "automatic": "自动",
-    "The same settings and seed always give the same recording.": "设置和种子相同，录音就相同。",
+    "The same settings with the same seed are the same recording.": "设置和种子相同，录音就相同。",
     "Another take": "换一种读法",
     "speaks": "朗读",
     "stops": "停止",
