@@ -1,6 +1,5 @@
 """openapi.json against the code, and against the running server by requests that it allows and forbids; /docs."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,9 @@ from starlette.routing import Route
 
 import server
 from service import pages
-from tests.conftest import ROOT, RunningServer, running_servers, write_models
+from tests.conftest import RunningServer, running_servers, write_models
+from tests.described import DOCUMENT, PATH, errors, resolve
 
-DOCUMENT = json.loads((ROOT / "service/web/openapi.json").read_bytes())
 OPERATIONS = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
 """Small letters, as in the document."""
 MAX_EXAMPLES = 20
@@ -34,16 +33,6 @@ BEYOND_THE_DOCUMENT = {"empty_text", "unspeakable_text", "unknown_language"}
 def app(tmp_path: Path) -> Starlette:
     """The service, not started."""
     return server.create_app(server.read_settings(write_models(tmp_path)))
-
-
-def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """What a $ref refers to."""
-    while "$ref" in node:
-        found: Any = DOCUMENT
-        for key in node["$ref"].removeprefix("#/").split("/"):
-            found = found[key]
-        node = found
-    return node
 
 
 def parameters(method: str, path: str) -> dict[str, dict[str, Any]]:
@@ -104,16 +93,7 @@ def raised_errors() -> set[tuple[str, str]]:
 
 
 def test_every_error_code_is_described_with_its_status() -> None:
-    described = {
-        (status, code)
-        for methods in DOCUMENT["paths"].values()
-        for operation in methods.values()
-        for status, response in operation["responses"].items()
-        for content in resolve(response).get("content", {}).values()
-        for part in content.get("schema", {}).get("allOf", ())
-        for code in part.get("properties", {}).get("error", {}).get("properties", {}).get("code", {}).get("enum", ())
-    }
-    assert raised_errors() | {("404", "unknown_path")} == described
+    assert raised_errors() | {("404", "unknown_path")} == errors()
 
 
 def test_the_files_of_the_pages_are_named() -> None:
@@ -129,7 +109,7 @@ def read_document() -> BaseSchema:
     config = schemathesis.Config(seed=6)
     project = config.projects.get_default()
     project.generation.update(max_examples=MAX_EXAMPLES, deterministic=True, no_shrink=True)
-    return schemathesis.openapi.from_path(ROOT / "service/web/openapi.json", config=config)
+    return schemathesis.openapi.from_path(PATH, config=config)
 
 
 schema = read_document()
