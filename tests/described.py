@@ -17,7 +17,7 @@ def resolve(node: dict[str, Any]) -> dict[str, Any]:
             for key in reference["$ref"].removeprefix("#/").split("/"):
                 target = target[key]
             node = {**resolve(target), **node}
-    return node
+    return {key: value for key, value in node.items() if key != "$ref"}
 
 
 def errors() -> set[tuple[str, str]]:

@@ -73,7 +73,7 @@ def test_the_parameters_of_openai_are_the_servers() -> None:
     assert set(described) == set(server.OPENAI_PARAMETERS)
     shared = parameters("post", "/speak")
     for name in set(described) & set(server.RANGES) | {"seed", "lang"}:
-        assert described[name] == shared[name]
+        assert {**described[name], "description": ""} == {**shared[name], "description": ""}
     assert described["response_format"]["enum"] == list(server.OPENAI_FORMATS)
     assert described["response_format"]["default"] == next(iter(server.OPENAI_FORMATS))
     for model in server.OPENAI_MODELS:
