@@ -120,8 +120,8 @@ requirements=(requirements.txt requirements-languages.txt)
 if [ "${1:-}" = test ]; then
     shift
     install installed "${requirements[@]}"
-    install installed-test "${requirements[@]}" requirements-espeak.txt requirements-gunicorn.txt \
-        requirements-test.txt bench/requirements.txt
+    install installed-test "${requirements[@]}" requirements-espeak.txt requirements-formats.txt \
+        requirements-gunicorn.txt requirements-test.txt bench/requirements.txt
     run_checks "$@"
     exit
 fi
