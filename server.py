@@ -28,10 +28,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import numpy
 import torch
@@ -143,7 +144,7 @@ class Settings:
     """Threads of one inference."""
     precision: str = "auto"
     """What decoders compute in: float32, bfloat16, or auto (bfloat16 where the CPU has it and it sounds the same)."""
-    max_text_chars: int = 2000
+    max_text_chars: int = 4096
     """The longest text of a request, in characters."""
     max_waiting: int = 8
     """The most recordings under way at once, the one that computes included."""
@@ -153,6 +154,8 @@ class Settings:
     """How much memory finished recordings may take, in megabytes (10^6 bytes); 0 keeps none."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers by script; "*" is every one."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further names of speakers, for clients of other protocols: the [aliases] table."""
 
 
 def read_settings(path: Path) -> Settings:
@@ -166,6 +169,7 @@ def read_settings(path: Path) -> Settings:
     top = Table(path, TOP_LEVEL, document, SettingsError)
     server = Table(path, "[server]", top.take("server", dict, {}, "a table"), SettingsError)
     entries = top.take("models", list, [], "[[models]] tables")
+    aliases = Table(path, "[aliases]", top.take("aliases", dict, {}, "a table"), SettingsError)
     top.end()
     models = tuple(read_model(path, index, entry) for index, entry in enumerate(entries, 1))
     for name, count in Counter(model.name for model in models).items():
@@ -188,6 +192,7 @@ def read_settings(path: Path) -> Settings:
         max_audio_s=integer("max_audio_s", 1, 36_000),
         cache_mb=integer("cache_mb", 0, 1_000_000),
         cors_origins=server.matching("cors_origins", *ORIGINS),
+        aliases={name: aliases.take(name, str, None, "a speaker's name") for name in tuple(aliases.values)},
     )
     server.end()
     return settings
@@ -256,20 +261,25 @@ class LoadedModel:
         """Its speakers' ids by name; a voice whose config names none has one of the model's own name."""
         return self.voice.speakers or {self.settings.name: 0}
 
+    def name_of(self, number: int) -> str:
+        """The name of the speaker of this number."""
+        return next(name for name, own in self.speakers.items() if own == number)
+
+    def entry(self, speaker: str, number: int) -> VoiceEntry:
+        """One of its speakers, as clients list them."""
+        return VoiceEntry(
+            id=self.full_name(speaker),
+            model=self.settings.name,
+            speaker=speaker,
+            languages=self.voice.languages_of(number),
+            sample_rate_hz=self.voice.sample_rate_hz,
+            defaults=self.defaults,
+            created_s=self.created_s,
+        )
+
     def entries(self) -> list[VoiceEntry]:
-        """Its speakers, as clients list them."""
-        return [
-            VoiceEntry(
-                id=self.full_name(speaker),
-                model=self.settings.name,
-                speaker=speaker,
-                languages=self.voice.languages_of(number),
-                sample_rate_hz=self.voice.sample_rate_hz,
-                defaults=self.defaults,
-                created_s=self.created_s,
-            )
-            for speaker, number in self.speakers.items()
-        ]
+        """All its speakers, as clients list them."""
+        return [self.entry(speaker, number) for speaker, number in self.speakers.items()]
 
 
 def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVoice = load_voice) -> LoadedModel:
@@ -413,6 +423,11 @@ class Speech:
         parts = (self.model.identity, self.speaker, self.text, self.lang, scales, self.seed, self.format)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
+    @property
+    def voice_id(self) -> str:
+        """Who speaks, as /speakers calls them."""
+        return self.model.full_name(self.model.name_of(self.speaker))
+
     def recording(self) -> Recording:
         """Its recording, still empty."""
         rate_hz = audio.format_rate(self.format, self.model.voice.sample_rate_hz)
@@ -427,6 +442,7 @@ class SpeechService:
         """The service for these settings, with nothing loaded yet."""
         self.settings = settings
         self.max_text_chars = settings.max_text_chars
+        self.aliases = settings.aliases
         self.key = key
         self.metrics = metrics
         self.load_voice = load
@@ -461,9 +477,17 @@ class SpeechService:
         if not self.ready.is_set():
             raise Refusal("loading", "The models are still loading.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
-    async def answer(self, request: Request, parameters: Parameters) -> Response:
-        """The answer to a request with valid parameters: from what is kept or under way, else made now."""
+    async def answer(
+        self, request: Request, parameters: Parameters, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """The answer to a request with valid parameters, with headers that belong to this answer alone."""
         speech = self.resolve(parameters)
+        response = await self.playback(request, speech)
+        response.headers.update({"X-Voice": quote(speech.voice_id, safe="/"), **(headers or {})})
+        return response
+
+    async def playback(self, request: Request, speech: Speech) -> Response:
+        """The recording of a speech: from what is kept or under way, else made now."""
         if request.method != "POST" and is_known(request, speech.key):
             return not_modified(speech.key)
         recording, x_cache = self.recordings.find(speech.key)
@@ -531,6 +555,14 @@ class SpeechService:
     def voices(self) -> list[VoiceEntry]:
         """All loaded speakers, in the order of models.toml."""
         return [entry for model in self.pool.values() for entry in model.entries()]
+
+    def voice(self, name: str | None) -> VoiceEntry | None:
+        """The loaded speaker whom a request means by this name (None: by none at all), if there is one."""
+        try:
+            model, speaker = self.find(name)
+        except Refusal:
+            return None
+        return model.entry(model.name_of(speaker), speaker)
 
     def unloaded(self) -> tuple[str, ...]:
         """The names of the models that are configured but not loaded."""
@@ -615,10 +647,9 @@ class SpeechService:
             }
             for voice in self.voices()
         ]
-        first, number = self.find(None)
-        names = {number: name for name, number in first.speakers.items()}
         limits = {"ranges": dict(RANGES), "formats": list(audio.FORMATS), "max_text_chars": self.max_text_chars}
-        return JSONResponse({"default": first.full_name(names[number]), "speakers": rows, **limits})
+        first, speaker = self.find(None)
+        return JSONResponse({"default": first.full_name(first.name_of(speaker)), "speakers": rows, **limits})
 
     async def health(self, request: Request) -> Response:
         """GET /health: what is loaded and what is in force; 503 until ready."""
@@ -689,6 +720,7 @@ async def load_pool(service: SpeechService) -> None:
                 service.pool[model.name] = await turns.infer(job)
             else:
                 service.unloaded_speakers[model.name] = speaker_names(model.config)
+        check_aliases(service)
         await turns.infer(partial(warm_up, next(iter(service.pool.values()))))
     except (SettingsError, VitsError, OSError) as error:
         log.critical("Cannot start: %s", " ".join(str(error).split()))
@@ -702,6 +734,18 @@ async def load_pool(service: SpeechService) -> None:
         log.info("Ready: %.0f MB resident", resident / 1e6)
     else:
         log.info("Ready")
+
+
+def check_aliases(service: SpeechService) -> None:
+    """Raise where [aliases] names a speaker that is not loaded, or hides one that is."""
+    for alias, name in service.aliases.items():
+        where = f"{service.settings.path}: [aliases]: {alias} = {name!r}"
+        try:
+            service.find(name)
+        except Refusal as error:
+            raise SettingsError(f"{where}: expected a loaded speaker: {error}") from None
+        if service.voice(alias) is not None:
+            raise SettingsError(f"{where}: expected an alias that no speaker has as its name")
 
 
 def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = load_voice) -> Starlette:

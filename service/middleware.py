@@ -33,8 +33,10 @@ EXPOSED_HEADERS = (
     "X-Dropped",
     "X-Dropped-Count",
     "X-Duration",
+    "X-Ignored",
     "X-Sample-Rate",
     "X-Seed",
+    "X-Voice",
 )
 """The headers that scripts of other origins may read where cors_origins allows them."""
 
@@ -45,7 +47,7 @@ def middleware(metrics: Metrics, cors_origins: Sequence[str], answers: ErrorAnsw
         CORSMiddleware,
         allow_origins=cors_origins,
         allow_methods=("GET", "HEAD", "POST"),
-        allow_headers=("Authorization", "Content-Type", "If-None-Match", "If-Range", "Range"),
+        allow_headers=("Authorization", "Content-Type", "If-None-Match", "If-Range", "Range", "X-API-KEY"),
         expose_headers=EXPOSED_HEADERS,
     )
     return [

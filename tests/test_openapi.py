@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 import server
 from service import openai, pages
-from service.audio import FORMATS
+from service.audio import EVERY_FORMAT, FORMATS
 from service.errors import STATUS_OF
 from service.parameters import PARAMETERS
 from tests.conftest import RunningServer, running_servers, write_models
@@ -75,9 +75,11 @@ def test_the_parameters_of_openai_are_the_servers() -> None:
     described = parameters("post", "/v1/audio/speech")
     assert set(described) == set(openai.PARAMETERS)
     shared = parameters("post", "/speak")
-    for name in set(described) & set(limits.RANGES) | {"seed", "lang"}:
-        assert {**described[name], "description": ""} == {**shared[name], "description": ""}
-    assert described["response_format"]["enum"] == list(openai.FORMATS)
+    for name in ("lang", "noise_scale", "noise_scale_w", "seed"):
+        value, null = described[name]["anyOf"]
+        assert (resolve(value), null) == (shared[name], {"type": "null"})
+    assert described["response_format"]["enum"] == [*openai.FORMATS, None]
+    assert described["stream_format"]["enum"] == [*openai.STREAM_FORMATS, None]
     assert described["response_format"]["default"] == next(iter(openai.FORMATS))
     for model in openai.MODELS:
         assert model in described["model"]["description"]
@@ -86,8 +88,12 @@ def test_the_parameters_of_openai_are_the_servers() -> None:
 
 
 def test_every_media_type_of_speech_is_described() -> None:
-    described = set(DOCUMENT["components"]["responses"]["Speech"]["content"])
-    assert described == {form.media_type for form in FORMATS.values()}
+    described = {
+        name: set(response.get("content", ())) for name, response in DOCUMENT["components"]["responses"].items()
+    }
+    assert described["Speech"] == {form.media_type for form in FORMATS.values()}
+    of_openai = {EVERY_FORMAT[name].media_type for name in openai.FORMATS.values()}
+    assert described["OpenAISpeech"] == of_openai | {"text/event-stream"}
 
 
 def test_every_error_code_is_described_with_its_status() -> None:
@@ -151,6 +157,8 @@ def test_every_answer_is_as_the_document_says(
     if case.meta.generation.mode.is_positive and response.status_code == 404:
         # The document cannot know who is loaded; somebody is.
         given: Any = case.query if case.method in ("GET", "HEAD") else case.body
+        if "id" in case.path_parameters:
+            case.path_parameters["id"] = KNOWN_NAMES["speaker"]
         given.update({name: known for name, known in KNOWN_NAMES.items() if name in given})
         response = case.call(base_url=small_server.url, session=session, timeout=30)
         assert response.status_code != 404
