@@ -6,6 +6,7 @@
     GET  /speakers               who can speak
     GET  /health                 what is loaded and in force; 503 until ready
     POST /v1/audio/speech        as OpenAI's API has it; GET /v1/models and /v1/audio/voices say what it takes
+    GET  /voice/vits?text=&id=   as vits-simple-api has it; /voice/speakers lists the ids
     GET  /metrics                counts and times for Prometheus
     GET  /openapi.json           every route, parameter and answer, for programs; /docs shows it to people
 
@@ -41,7 +42,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service import audio, environment, openai, pages, process
+from service import audio, environment, openai, pages, process, vits_simple_api
 from service.access import Key
 from service.errors import ErrorAnswers, Refusal
 from service.host import VoiceEntry, listed
@@ -759,7 +760,9 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
     """
     metrics = Metrics()
     service = SpeechService(settings, Key(api_key), metrics, load_voice)
-    answers = ErrorAnswers({openai.PREFIX: openai.error_shape})
+    answers = ErrorAnswers(
+        {openai.PREFIX: openai.error_shape, vits_simple_api.PREFIX: vits_simple_api.error_shape},
+    )
     app = Starlette(
         routes=[
             *pages.routes(),
@@ -768,6 +771,7 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
             Route("/health", service.health),
             Route("/metrics", metrics.answer),
             *openai.routes(service),
+            *vits_simple_api.routes(service),
         ],
         middleware=middleware(metrics, settings.cors_origins, answers),
         exception_handlers=answers.handlers(LIBRARY_CODES),

@@ -1,5 +1,6 @@
 """openapi.json against the code, and against the running server by requests that it allows and forbids; /docs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 import server
-from service import openai, pages
+from service import openai, pages, vits_simple_api
 from service.audio import EVERY_FORMAT, FORMATS
 from service.errors import STATUS_OF
 from service.parameters import PARAMETERS
@@ -30,6 +31,8 @@ MAX_EXAMPLES = 20
 KNOWN_NAMES = {"speaker": "solo", "voice": "solo", "model": "tts-1"}
 BEYOND_THE_DOCUMENT = {"empty_text", "unspeakable_text", "unknown_language"}
 """The refusals of a request that the document allows: only the voice knows what it cannot say."""
+BEYOND_THE_VOICES = r"^id .* does not exist|^id must be|^format must be|text is (empty|missing)|nothing|fields"
+"""The same under /voice, whose errors have no codes, and whose forms hold whatever can be put into words."""
 
 
 @pytest.fixture
@@ -87,6 +90,14 @@ def test_the_parameters_of_openai_are_the_servers() -> None:
     assert schema["required"] == list(openai.REQUIRED)
 
 
+@pytest.mark.parametrize("path", ["/voice", "/voice/vits"])
+def test_the_parameters_of_vits_simple_api_are_the_servers(path: str) -> None:
+    for method in ("get", "post"):
+        described = parameters(method, path)
+        assert [*described, "max"] == list(vits_simple_api.PARAMETERS)
+        assert [name for name in described["format"]["enum"] if name] == list(vits_simple_api.FORMATS)
+
+
 def test_every_media_type_of_speech_is_described() -> None:
     described = {
         name: set(response.get("content", ())) for name, response in DOCUMENT["components"]["responses"].items()
@@ -94,6 +105,8 @@ def test_every_media_type_of_speech_is_described() -> None:
     assert described["Speech"] == {form.media_type for form in FORMATS.values()}
     of_openai = {EVERY_FORMAT[name].media_type for name in openai.FORMATS.values()}
     assert described["OpenAISpeech"] == of_openai | {"text/event-stream"}
+    of_voices = {EVERY_FORMAT[name].media_type for name in vits_simple_api.FORMATS.values()}
+    assert described["VoiceSpeech"] == of_voices
 
 
 def test_every_error_code_is_described_with_its_status() -> None:
@@ -140,7 +153,11 @@ def check(case: Case[Any], response: Any) -> None:
     case.validate_response(response, excluded_checks=[positive_data_acceptance])
     assert case.meta is not None
     if case.meta.generation.mode.is_positive and response.status_code == 400 and response.content:
-        error = response.json()["error"]
+        answer = response.json()
+        if case.path.startswith(vits_simple_api.PREFIX):
+            assert re.search(BEYOND_THE_VOICES, answer["message"]), answer["message"]
+            return
+        error = answer["error"]
         if "inverse of length_scale" in error["message"]:
             assert {"speed", "length_scale"} <= set(case.query)
         else:
