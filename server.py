@@ -7,6 +7,7 @@
     GET  /health                 what is loaded and in force; 503 until ready
     POST /v1/audio/speech        as OpenAI's API has it; GET /v1/models and /v1/audio/voices say what it takes
     GET  /voice/vits?text=&id=   as vits-simple-api has it; /voice/speakers lists the ids
+    GET  /legado.json?speaker=   a source for the reader Legado; /legado.svg is its QR code
     GET  /metrics                counts and times for Prometheus
     GET  /openapi.json           every route, parameter and answer, for programs; /docs shows it to people
 
@@ -42,7 +43,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service import audio, environment, openai, pages, process, vits_simple_api
+from service import audio, environment, legado, openai, pages, process, vits_simple_api
 from service.access import Key
 from service.errors import ErrorAnswers, Refusal
 from service.host import VoiceEntry, listed
@@ -772,6 +773,7 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
             Route("/metrics", metrics.answer),
             *openai.routes(service),
             *vits_simple_api.routes(service),
+            *legado.routes(service),
         ],
         middleware=middleware(metrics, settings.cors_origins, answers),
         exception_handlers=answers.handlers(LIBRARY_CODES),
