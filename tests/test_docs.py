@@ -229,7 +229,9 @@ def test_the_variables_have_the_defaults_of_run_sh() -> None:
     assert len(set_there) > 5
     assert set(set_there) <= set(shown)
     literal = {name: quoted(default)[0] for name, default in shown.items() if quoted(default)}
-    assert literal == {name: value for name, value in set_there.items() if name != "MALLOC_CONF"}
+    fixed = {name: value for name, value in set_there.items() if "$" not in value}
+    del fixed["MALLOC_CONF"]  # four settings, which the table leaves to run.sh
+    assert literal == fixed
 
 
 # All pages
