@@ -72,6 +72,7 @@ from vits import (
     load_voice,
 )
 from vits.config import speaker_names
+from vits.identity import program_identity
 from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, PRECISIONS, RANGES
 from vits.tables import TOP_LEVEL, Table
 
@@ -302,8 +303,8 @@ def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVo
 def identity(settings: ModelSettings, voice: Voice) -> str:
     """A digest of all but the request that a recording's bytes depend on."""
     digest = hashlib.sha256(repr((voice.precision, torch.get_num_threads(), settings.normalize)).encode())
-    digest.update(repr((torch.__version__, *audio.VERSIONS)).encode())
-    for path in (settings.checkpoint, settings.config):
+    digest.update(repr(audio.VERSIONS).encode() + program_identity())
+    for path in (settings.checkpoint, settings.config, Path(__file__), Path(audio.__file__)):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
@@ -328,8 +329,7 @@ class Turns:
         """`threads` for one inference, at most `max_waiting` recordings at once."""
         self.threads = threads
         self.max_waiting = max_waiting
-        self.waiting = 0
-        self.taken = 0
+        self.waiting = self.heads = self.taken = 0
         self._lock = asyncio.Lock()
         # One thread, always the same: a cancelled request cannot leave a second inference running beside the next,
         # and torch's pools and per-thread caches exist once.
@@ -349,6 +349,18 @@ class Turns:
             yield
         finally:
             self.waiting -= 1
+
+    @contextmanager
+    def admit_head(self) -> Iterator[None]:
+        """The same for a request that wants headers alone: these are cheap to send, so they get a few places only."""
+        if self.heads >= max(1, self.max_waiting // 4):
+            raise Refusal("busy", "Too many HEAD requests are under way.", headers={"Retry-After": str(RETRY_AFTER_S)})
+        self.heads += 1
+        try:
+            with self.admit():
+                yield
+        finally:
+            self.heads -= 1
 
     async def prepare(self, job: Callable[[], Result]) -> Result:
         """What `job` returns, computed beside inference: text work, without torch."""
@@ -545,7 +557,7 @@ class SpeechService:
 
     async def headers_alone(self, speech: Speech) -> Response:
         """What is known of an answer before its synthesis, which is all but its size."""
-        with self.turns.admit():
+        with self.turns.admit_head():
             prepared = await self.prepare(speech)
         recording = speech.recording()
         headers = recording.headers | dropped_headers(prepared.dropped) | EMBEDDABLE | {"X-Cache": "miss"}
@@ -626,7 +638,6 @@ class SpeechService:
     async def health(self, request: Request) -> Response:
         """GET /health: what is loaded and what is in force; 503 until ready."""
         ready = self.ready.is_set()
-        resident = process.resident_bytes()
         report = {
             "status": "ready" if ready else "loading",
             "models": [
@@ -637,7 +648,7 @@ class SpeechService:
             "max_waiting": self.settings.max_waiting,
             "turns": self.turns.taken,
             "cache": {"recordings": len(self.recordings.kept), "bytes": self.recordings.bytes},
-            "rss_mb": "unknown" if resident is None else round(resident / 1e6, 1),
+            "rss_mb": process.resident_mb(),
             **self.in_force(),
         }
         headers = {} if ready else {"Retry-After": str(RETRY_AFTER_S)}
@@ -653,12 +664,8 @@ class SpeechService:
     def in_force(self) -> dict[str, object]:
         """The allocator, the capacities, the threads and the precision, as the running process has them."""
         precisions = {model.voice.precision for model in self.pool.values()}
-        return {
-            "allocator": process.allocator(),
-            **{name.lower(): os.environ.get(name) for name in environment.CACHE_CAPACITIES},
-            "threads": self.turns.threads,
-            "precision": " and ".join(sorted(precisions)) or self.settings.precision,
-        }
+        precision = " and ".join(sorted(precisions)) or self.settings.precision
+        return {**environment.in_force(), "threads": self.turns.threads, "precision": precision}
 
 
 # Start and stop
@@ -701,10 +708,7 @@ async def load_pool(service: SpeechService) -> None:
         raise SystemExit(EXIT_START_FAILED) from None
     service.ready.set()
     log.info("In force: %s", ", ".join(f"{name} {value}" for name, value in service.in_force().items()))
-    if (resident := process.resident_bytes()) is not None:
-        log.info("Ready: %.0f MB resident", resident / 1e6)
-    else:
-        log.info("Ready")
+    log.info("Ready: %s MB resident", process.resident_mb())
 
 
 def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = load_voice) -> Starlette:
@@ -739,10 +743,10 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
 
 def create_app_from_environment(load_voice: LoadVoice = load_voice) -> Starlette:
     """The service that the file named by MODELS (default: models.toml beside this file) describes."""
-    environment.keep_queries_out_of_logs()
+    environment.keep_secrets_out_of_logs()
     try:
         settings = read_settings(Path(os.environ.get("MODELS", HERE / "models.toml")))
     except SettingsError as error:
         log.critical("Cannot start: %s", error)
         raise SystemExit(EXIT_START_FAILED) from None
-    return create_app(settings, os.environ.get("SPEAK_API_KEY", ""), load_voice)
+    return create_app(settings, os.environ.get("SPEAK_API_KEY", "").rstrip("\r\n"), load_voice)

@@ -101,3 +101,9 @@ def _cpu_groups() -> Iterator[Path]:
         inmost = PurePosixPath(path)
         for group in (inmost, *inmost.parents):
             yield root / group.relative_to("/")
+
+
+def resident_mb() -> float | str:
+    """The same in megabytes, to one place; "unknown" where no file says it."""
+    found = resident_bytes()
+    return "unknown" if found is None else round(found / 1e6, 1)
