@@ -1,0 +1,103 @@
+"""Facts about this process that the operating system tells: cores, allocator, memory.
+
+Linux has files for all of them. Where a file is missing, as on macOS, the fact is unknown, and the functions say so.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+MOST_DEFAULT_THREADS = 8
+"""One window of audio is too little work for more threads; a user may still set more."""
+ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc")
+"""The libraries that replace glibc's allocator when they are preloaded."""
+
+PROC = Path("/proc")
+CPUS = Path("/sys/devices/system/cpu")
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def default_threads() -> int:
+    """How many threads one inference uses unless the settings say otherwise."""
+    return min(usable_cores(), MOST_DEFAULT_THREADS)
+
+
+def usable_cores() -> int:
+    """How many physical cores this process may use, at least 1.
+
+    Two hyperthreads of one core count once, because they only slow each other down. A container's limit of CPU time
+    counts as that many cores, rounded up: more threads would all be stopped together when the time is used up.
+    """
+    cores = _physical_cores()
+    quota = min(_cpu_quotas(), default=math.inf)
+    return cores if quota >= cores else max(1, math.ceil(quota))
+
+
+def allocator() -> str:
+    """The memory allocator of this process, judged by its mapped libraries; "unknown" where no file lists them."""
+    try:
+        maps = (PROC / "self/maps").read_text(errors="replace")
+    except OSError:
+        return "unknown"
+    return next((name for name in ALLOCATORS if f"lib{name}" in maps), "glibc")
+
+
+def resident_bytes(process: int | str = "self") -> int | None:
+    """How much memory this process, or the one with that number, holds; None where no file says it."""
+    try:
+        pages = (PROC / str(process) / "statm").read_text().split()[1]
+    except OSError:
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _physical_cores() -> int:
+    """The cores that the scheduler may put this process on."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    usable = os.sched_getaffinity(0)
+    try:
+        return len({(CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text() for cpu in usable})
+    except OSError:
+        return len(usable)
+
+
+def _cpu_quotas() -> Iterator[float]:
+    """Every limit of CPU time, in CPUs, on the control groups that this process is in; a group's parents count too.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html and .../scheduler/sched-bwc.html describe the files.
+    """
+    for folder in _cpu_groups():
+        try:
+            if (folder / "cpu.max").exists():
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        except OSError:
+            continue
+        if quota not in ("max", "-1"):
+            yield int(quota) / int(period)
+
+
+def _cpu_groups() -> Iterator[Path]:
+    """The folders of the control groups of this process, from the inmost to the root.
+
+    /proc/self/cgroup has a line "0::/path" for version 2 and lines such as "4:cpu,cpuacct:/path" for version 1. A
+    container may see the host's path there and yet find its own group at the root.
+    """
+    try:
+        lines = (PROC / "self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root = CGROUPS
+        elif "cpu" in controllers.split(","):
+            root = CGROUPS / "cpu"
+        else:
+            continue
+        inmost = PurePosixPath(path)
+        for group in (inmost, *inmost.parents):
+            yield root / group.relative_to("/")
