@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import cache
 
 from service.process import allocator
 
@@ -24,9 +25,15 @@ def set_cache_capacities() -> None:
         log.warning("jemalloc is not preloaded: start by run.sh, or put LD_PRELOAD into the unit file's Environment")
 
 
+@cache
+def own_allocator() -> str:
+    """The allocator of this process, looked up once: it stays what it is."""
+    return allocator()
+
+
 def in_force() -> dict[str, object]:
     """The allocator and the capacities, as this process has them."""
-    return {"allocator": allocator(), **{name.lower(): os.environ.get(name) for name in CACHE_CAPACITIES}}
+    return {"allocator": own_allocator(), **{name.lower(): os.environ.get(name) for name in CACHE_CAPACITIES}}
 
 
 class NoSecrets(logging.Filter):

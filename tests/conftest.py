@@ -140,6 +140,17 @@ class RunningServer:
         pytest.fail(f"not ready in {START_TIMEOUT_S} s:\n{self.log}")
 
 
+def head_in_segments(port: int, target: str) -> int:
+    """The status of a HEAD request whose bytes arrive little by little."""
+    request = f"HEAD {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), START_TIMEOUT_S) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        for start in range(0, len(request), 1000):
+            client.sendall(request[start : start + 1000])
+            time.sleep(0.002)  # so that they are not joined on their way
+        return int(client.recv(1000).split()[1])
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as free:
