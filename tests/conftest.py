@@ -173,12 +173,14 @@ def running_servers(folder: Path, models_toml: Path) -> Iterator[StartServer]:
     """What starts ./run.sh on a free port, with its log in `folder`; all that were started end with the context."""
     started: list[RunningServer] = []
 
-    def start(*arguments: str, ready: bool = True, **variables: str) -> RunningServer:
+    def start(*arguments: str, ready: bool = True, descriptors: int | None = None, **variables: str) -> RunningServer:
         port = free_port()
         log_path = folder / f"server-{len(started)}.log"
         environment = os.environ | {"PORT": str(port), "MODELS": str(models_toml)} | variables
         with log_path.open("wb") as log:
-            process = subprocess.Popen([ROOT / "run.sh", *arguments], env=environment, stdout=log, stderr=log)
+            limit = [] if descriptors is None else ["prlimit", f"--nofile={descriptors}"]
+            command = [*limit, str(ROOT / "run.sh"), *arguments]
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         server = RunningServer(process, port, log_path)
         started.append(server)
         if ready:
