@@ -27,7 +27,10 @@ import torch
 from torch import nn
 
 from bench import original
-from server import CACHE_CAPACITIES, ModelSettings, allocator, read_settings, resident_bytes
+from bench.report import resident_bytes
+from deploy.defaults import cache_capacities
+from server import ModelSettings, read_settings
+from service.process import allocator
 from vits import Voice, load_voice
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,7 +217,7 @@ def main() -> None:
         watch(voice, probe)
         warm_up = speak(voice, probe, sentences[:-half], language)
         after = speak(voice, probe, sentences[-half:], language)
-    capacities = {name: os.environ.get(name) for name in CACHE_CAPACITIES}
+    capacities = {name: os.environ.get(name) for name in cache_capacities()}
     lines = advice(after, half, allocator(), capacities)
     if arguments.json:
         figures = {name: {"warm_up": asdict(warm_up[name]), "after": asdict(after[name])} for name in after}
