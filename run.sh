@@ -240,5 +240,5 @@ preload_jemalloc
 export ONEDNN_PRIMITIVE_CACHE_CAPACITY LRU_CACHE_CAPACITY MALLOC_CONF MODELS
 # uvicorn would take httptools, uvloop and websockets where another package has installed them, with other limits and logs.
 exec .venv/bin/python -m uvicorn --factory server:create_app_from_environment --host "$HOST" --port "$PORT" \
-    --http h11 --loop asyncio --ws none \
+    --http service.connections:Connections --loop asyncio --ws none --backlog 64 \
     --timeout-graceful-shutdown "$GRACE_S" --h11-max-incomplete-event-size "$MAX_HEAD_BYTES" "$@"

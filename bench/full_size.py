@@ -42,7 +42,8 @@ def write_model(folder: Path, seed: int = 0, **changes: object) -> None:
     """Write G.pth and config.json, the same at every call; changes are to MODEL."""
     import torch
 
-    from vits.checkpoint import Network, read_config
+    from vits.config import read_config
+    from vits.network import Network
 
     config = {
         "data": {

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.utils import register_custom_op_symbolic
 
-from vits.checkpoint import Network
-from vits.network import StochasticDurationPredictor
+from vits.network import Network, StochasticDurationPredictor
 
 INPUTS = ("ids", "speaker", "duration_noise", "noise", "noise_scale")
 OPSET = 17

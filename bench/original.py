@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from vits import Voice
-from vits.checkpoint import Config, Network, load_network, read_config
+from vits.checkpoint import load_network
+from vits.config import Config, read_config
 from vits.decoder import Generator, Window
+from vits.network import Network
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -73,5 +75,4 @@ def create_app_from_environment() -> Starlette:
     """The service with such voices."""
     import server
 
-    server.load_voice = load_voice  # type: ignore[attr-defined]
-    return server.create_app_from_environment()
+    return server.create_app_from_environment(load_voice)

@@ -96,7 +96,8 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
-    from vits.checkpoint import load_network, read_config
+    from vits.checkpoint import load_network
+    from vits.config import read_config
     from vits.decoder import WindowedDecoder
     from vits.voice import has_bfloat16
 

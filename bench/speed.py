@@ -43,7 +43,8 @@ def prepare(folder: Path, count: int, voice: Path | None) -> tuple[list[Path], f
     from bench.onnx_export import export
     from bench.peers import EXPORT, NOISE_SCALE_W
     from vits import load_voice
-    from vits.checkpoint import load_network, read_config
+    from vits.checkpoint import load_network
+    from vits.config import read_config
 
     if voice is None:
         write_model(folder)

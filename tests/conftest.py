@@ -11,15 +11,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ROOT = Path(__file__).resolve().parent.parent
 SMALL_VOICES = ROOT / "tests/golden/network"
 START_TIMEOUT_S = 120
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +47,18 @@ def needs_program() -> Callable[[str, str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="module")
+def browser(needs_program: Callable[[str, str], str]) -> Iterator["Browser"]:
+    """Debian's Chromium, one for all tests of a module. Sound needs a gesture there, as it does for people."""
+    chromium = needs_program("chromium", "chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from vits import BrokenCheckpoint
-from vits.checkpoint import SYMBOLS, TRAINING_ONLY, Config, Network, load_network, read_config
+from vits.checkpoint import TRAINING_ONLY, load_network
+from vits.config import Config, read_config
+from vits.network import Network
+from vits.text.symbols import SYMBOLS
 
 GOLDEN = Path(__file__).parent / "golden"
 VOICE = GOLDEN / "network/multi_speaker_sdp"
@@ -146,7 +149,7 @@ def test_many_speakers_need_their_table(tmp_path: Path) -> None:
 def test_a_speaker_table_needs_its_width_in_the_config(tmp_path: Path) -> None:
     config = golden_config()
     del config["model"]["gin_channels"]
-    with pytest.raises(BrokenCheckpoint, match=r"config\.json: model\.gin_channels is missing or 0, expected 16"):
+    with pytest.raises(BrokenCheckpoint, match=r"config\.json: model: gin_channels = 0 or missing: expected 16"):
         loaded(tmp_path, golden_state(), config)
 
 
@@ -296,40 +299,44 @@ def test_what_a_config_need_not_say(tmp_path: Path) -> None:
 
 
 BROKEN_CONFIGS = [
-    ("data", None, "data is missing, expected a table"),
-    ("model", [], "model is [], expected a table"),
-    ("data.hop_length", None, "data.hop_length is missing"),
-    ("data.hop_length", 300, "data.hop_length is 300, expected the product of model.upsample_rates, 256"),
-    ("data.sampling_rate", "22050", 'data.sampling_rate is "22050", expected a whole number'),
-    ("data.sampling_rate", True, "data.sampling_rate is true, expected a whole number"),
-    ("data.add_blank", None, "data.add_blank is missing, expected true or false"),
-    ("data.n_speakers", -1, "data.n_speakers is -1, expected a whole number of at least 0"),
-    ("data.text_cleaners", "cjke_cleaners2", "data.text_cleaners is"),
-    ("data.text_cleaners", ["klingon_cleaners"], 'data.text_cleaners is ["klingon_cleaners"], expected a list of one'),
-    ("data.text_cleaners", ["cjke_cleaners2", "cjke_cleaners"], "data.text_cleaners is"),
-    ("model.inter_channels", 15, "model.inter_channels is 15, expected an even number"),
-    ("model.hidden_channels", 15, "model.hidden_channels is 15, expected a multiple of model.n_heads, 2"),
-    ("model.resblock", "3", 'model.resblock is "3", expected "1" or "2"'),
-    ("model.resblock", None, "model.resblock is missing"),
-    ("model.resblock_kernel_sizes", [3, 4, 5], "model.resblock_kernel_sizes is [3, 4, 5], expected odd numbers"),
-    ("model.resblock_dilation_sizes", [[1, 3]], "model.resblock_dilation_sizes is [[1, 3]], expected as many"),
+    ("data", None, "top level: data = (missing): expected a table"),
+    ("model", [], "top level: model = []: expected a table"),
+    ("data.hop_length", None, "data: hop_length = (missing)"),
+    ("data.hop_length", 300, "data: hop_length = 300: expected the product of model.upsample_rates, 256"),
+    ("data.sampling_rate", "22050", "data: sampling_rate = '22050': expected a whole number"),
+    ("data.sampling_rate", True, "data: sampling_rate = True: expected a whole number"),
+    ("data.add_blank", None, "data: add_blank = (missing): expected true or false"),
+    ("data.n_speakers", -1, "data: n_speakers = -1: expected a whole number of at least 0"),
+    ("data.text_cleaners", "cjke_cleaners2", "data: text_cleaners = 'cjke_cleaners2': expected a list of strings"),
+    ("data.text_cleaners", ["klingon_cleaners"], "data: text_cleaners = ['klingon_cleaners']: expected a list of one"),
+    (
+        "data.text_cleaners",
+        ["cjke_cleaners2", "cjke_cleaners"],
+        "data: text_cleaners = ['cjke_cleaners2', 'cjke_cleaners']: expected",
+    ),
+    ("model.inter_channels", 15, "model: inter_channels = 15: expected an even number"),
+    ("model.hidden_channels", 15, "model: hidden_channels = 15: expected a multiple of model.n_heads, 2"),
+    ("model.resblock", "3", 'model: resblock = \'3\': expected "1" or "2"'),
+    ("model.resblock", None, "model: resblock = (missing)"),
+    ("model.resblock_kernel_sizes", [3, 4, 5], "model: resblock_kernel_sizes = [3, 4, 5]: expected odd numbers"),
+    ("model.resblock_dilation_sizes", [[1, 3]], "model: resblock_dilation_sizes = [[1, 3]]: expected as many"),
     (
         "model.resblock_dilation_sizes",
         [1, 3, 5],
-        "model.resblock_dilation_sizes is [1, 3, 5], expected a list of lists",
+        "model: resblock_dilation_sizes = [1, 3, 5]: expected a list of lists",
     ),
-    ("model.upsample_rates", [], "model.upsample_rates is [], expected a list of positive whole numbers"),
-    ("model.upsample_rates", [8, 8, 4], "model.upsample_kernel_sizes is [16, 16, 4, 4], expected each"),
-    ("model.upsample_kernel_sizes", [15, 16, 4, 4], "model.upsample_kernel_sizes is [15, 16, 4, 4], expected each"),
-    ("model.upsample_initial_channel", 24, "model.upsample_initial_channel is 24, expected a multiple of 16"),
-    ("model.use_sdp", "yes", 'model.use_sdp is "yes", expected true or false'),
-    ("symbols", [], "symbols is [], expected a list of strings"),
-    ("speakers", {"a": "0"}, 'speakers is {"a": "0"}, expected a list of names, or a table'),
-    ("speakers", ["a", "b", "a"], 'speakers is ["a", "b", "a"], expected each name once'),
-    ("languages", {"dave": ["en"]}, 'languages.dave is ["en"], expected none: it is no speaker; speakers are alice'),
-    ("languages", {"alice": "en"}, 'languages.alice is "en", expected a list of strings'),
-    ("languages", {"alice": ["xx"]}, 'languages.alice is ["xx"], expected some of those that cjke_cleaners2 speaks'),
-    ("languages", ["en", "xx"], 'languages is ["en", "xx"], expected some of those that cjke_cleaners2 speaks'),
+    ("model.upsample_rates", [], "model: upsample_rates = []: expected a list of positive whole numbers"),
+    ("model.upsample_rates", [8, 8, 4], "model: upsample_kernel_sizes = [16, 16, 4, 4]: expected each"),
+    ("model.upsample_kernel_sizes", [15, 16, 4, 4], "model: upsample_kernel_sizes = [15, 16, 4, 4]: expected each"),
+    ("model.upsample_initial_channel", 24, "model: upsample_initial_channel = 24: expected a multiple of 16"),
+    ("model.use_sdp", "yes", "model: use_sdp = 'yes': expected true or false"),
+    ("symbols", [], "top level: symbols = []: expected a list of strings"),
+    ("speakers", {"a": "0"}, "top level: speakers = {'a': '0'}: expected a list of names, or a table"),
+    ("speakers", ["a", "b", "a"], "top level: speakers = ['a', 'b', 'a']: expected each name once"),
+    ("languages", {"dave": ["en"]}, "languages: dave = ['en']: expected none: it is no speaker; speakers are alice"),
+    ("languages", {"alice": "en"}, "languages: alice = 'en': expected a list of strings"),
+    ("languages", {"alice": ["xx"]}, "languages: alice = ['xx']: expected some of those that cjke_cleaners2 speaks"),
+    ("languages", ["en", "xx"], "top level: languages = ['en', 'xx']: expected some of those that cjke_cleaners2"),
 ]
 
 

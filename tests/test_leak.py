@@ -21,12 +21,15 @@ def measure(models: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """The exit status and the figures of a run of its own, in which oneDNN may keep much.
 
     It has jemalloc as the service has, where that is installed: what glibc's arenas keep differs from run to run.
+    Pages that are free are returned at once. Otherwise a part that needs many for a moment seems to keep them, and
+    the part that happens to run when they are returned seems to shrink.
     """
     command = [sys.executable, "-m", "bench.leak", "--model=solo", f"--settings={models}", f"--count={COUNT}", "--json"]
     environment = os.environ | {
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024",
         "LRU_CACHE_CAPACITY": "1",
         "LD_PRELOAD": ctypes.util.find_library("jemalloc") or "",
+        "MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
     }
     done = subprocess.run(
         [*command, *options], cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=300, check=False

@@ -1,15 +1,13 @@
 """openapi.json against the code, and against the running server by requests that it allows and forbids; /docs."""
 
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import schemathesis
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from schemathesis import Case
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -17,9 +15,14 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 import server
-from tests.conftest import ROOT, RunningServer, running_servers, write_models
+from service import openai, pages
+from service.audio import FORMATS
+from service.errors import STATUS_OF
+from service.parameters import PARAMETERS
+from tests.conftest import RunningServer, running_servers, write_models
+from tests.described import DOCUMENT, PATH, errors, resolve
+from vits import limits
 
-DOCUMENT = json.loads((ROOT / "openapi.json").read_bytes())
 OPERATIONS = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
 """Small letters, as in the document."""
 MAX_EXAMPLES = 20
@@ -33,16 +36,6 @@ BEYOND_THE_DOCUMENT = {"empty_text", "unspeakable_text", "unknown_language"}
 def app(tmp_path: Path) -> Starlette:
     """The service, not started."""
     return server.create_app(server.read_settings(write_models(tmp_path)))
-
-
-def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """What a $ref refers to."""
-    while "$ref" in node:
-        found: Any = DOCUMENT
-        for key in node["$ref"].removeprefix("#/").split("/"):
-            found = found[key]
-        node = found
-    return node
 
 
 def parameters(method: str, path: str) -> dict[str, dict[str, Any]]:
@@ -70,49 +63,41 @@ def test_every_route_is_described_and_no_other(app: Starlette) -> None:
 @pytest.mark.parametrize("method", ["get", "head", "post"])
 def test_the_parameters_of_speak_are_the_servers(method: str) -> None:
     described = parameters(method, "/speak")
-    assert set(described) == set(server.PARAMETERS)
-    for name, (low, high) in server.RANGES.items():
+    assert set(described) == set(PARAMETERS)
+    for name, (low, high) in limits.RANGES.items():
         assert (described[name]["minimum"], described[name]["maximum"]) == (low, high)
-    assert (described["seed"]["minimum"], described["seed"]["maximum"]) == (0, server.MAX_SEED)
-    assert described["lang"]["enum"] == list(server.LANGUAGES)
-    assert described["format"]["enum"] == list(server.FORMATS)
+    assert (described["seed"]["minimum"], described["seed"]["maximum"]) == (0, limits.MAX_SEED)
+    assert described["lang"]["enum"] == list(limits.LANGUAGES)
+    assert described["format"]["enum"] == list(FORMATS)
 
 
 def test_the_parameters_of_openai_are_the_servers() -> None:
     described = parameters("post", "/v1/audio/speech")
-    assert set(described) == set(server.OPENAI_PARAMETERS)
+    assert set(described) == set(openai.PARAMETERS)
     shared = parameters("post", "/speak")
-    for name in set(described) & set(server.RANGES) | {"seed", "lang"}:
-        assert described[name] == shared[name]
-    assert described["response_format"]["enum"] == list(server.OPENAI_FORMATS)
-    assert described["response_format"]["default"] == next(iter(server.OPENAI_FORMATS))
-    for model in server.OPENAI_MODELS:
+    for name in set(described) & set(limits.RANGES) | {"seed", "lang"}:
+        assert {**described[name], "description": ""} == {**shared[name], "description": ""}
+    assert described["response_format"]["enum"] == list(openai.FORMATS)
+    assert described["response_format"]["default"] == next(iter(openai.FORMATS))
+    for model in openai.MODELS:
         assert model in described["model"]["description"]
     schema = DOCUMENT["components"]["schemas"]["SpeechRequest"]
-    assert schema["required"] == list(server.OPENAI_REQUIRED)
+    assert schema["required"] == list(openai.REQUIRED)
 
 
 def test_every_media_type_of_speech_is_described() -> None:
     described = set(DOCUMENT["components"]["responses"]["Speech"]["content"])
-    assert described == {form.media_type for form in server.FORMATS.values()}
-
-
-def raised_errors() -> set[tuple[str, str]]:
-    """The statuses and codes that stand in the server's source."""
-    return set(re.findall(r'\b([45]\d\d), "([a-z_]+)"', Path(server.__file__).read_text()))
+    assert described == {form.media_type for form in FORMATS.values()}
 
 
 def test_every_error_code_is_described_with_its_status() -> None:
-    described = {
-        (status, code)
-        for methods in DOCUMENT["paths"].values()
-        for operation in methods.values()
-        for status, response in operation["responses"].items()
-        for content in resolve(response).get("content", {}).values()
-        for part in content.get("schema", {}).get("allOf", ())
-        for code in part.get("properties", {}).get("error", {}).get("properties", {}).get("code", {}).get("enum", ())
-    }
-    assert raised_errors() == described
+    # A method that a route does not have is no operation of the document.
+    assert errors() | {("405", "method_not_allowed")} == {(str(status), code) for code, status in STATUS_OF.items()}
+
+
+def test_the_files_of_the_pages_are_named() -> None:
+    (name,) = DOCUMENT["paths"]["/web/{name}"]["get"]["parameters"]
+    assert name["schema"]["enum"] == list(pages.ASSETS)
 
 
 # Against the running server
@@ -123,7 +108,7 @@ def read_document() -> BaseSchema:
     config = schemathesis.Config(seed=6)
     project = config.projects.get_default()
     project.generation.update(max_examples=MAX_EXAMPLES, deterministic=True, no_shrink=True)
-    return schemathesis.openapi.from_path(ROOT / "openapi.json", config=config)
+    return schemathesis.openapi.from_path(PATH, config=config)
 
 
 schema = read_document()
@@ -180,13 +165,10 @@ def test_the_server_gives_the_document(small_server: RunningServer) -> None:
 
 
 @pytest.fixture
-def page(needs_program: Callable[[str, str], str]) -> Iterator[Page]:
+def page(browser: Browser) -> Iterator[Page]:
     """An empty page in Chromium."""
-    chromium = needs_program("chromium", "chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser.new_page()
-        browser.close()
+    with browser.new_context() as context:
+        yield context.new_page()
 
 
 @pytest.fixture
@@ -201,10 +183,10 @@ def test_docs_shows_every_operation_parameter_and_code(docs: Page) -> None:
     text = docs.inner_text("main")
     shown = {tuple(heading.split()) for heading in docs.locator("section.route h3").all_inner_texts()}
     assert shown == {(method.upper(), path) for method, path in OPERATIONS}
-    for name in (*server.PARAMETERS, *server.OPENAI_PARAMETERS, "Range", "If-None-Match", "X-Dropped-Count"):
+    for name in (*PARAMETERS, *openai.PARAMETERS, "Range", "If-None-Match", "X-Dropped-Count"):
         assert name in text
     assert "number from 0.25 to 4" in text
-    for _, code in raised_errors():
+    for code in STATUS_OF.keys() - {"method_not_allowed"}:
         assert code in text
 
 
@@ -218,7 +200,8 @@ def test_docs_needs_nothing_from_elsewhere(page: Page, small_server: RunningServ
     page.wait_for_selector("section.route")
     assert response is not None
     assert "'unsafe" not in response.headers["content-security-policy"]
-    assert asked_for - {"data:,"} == {f"{small_server.url}/docs", f"{small_server.url}/openapi.json"}
+    paths = ("docs", "openapi.json", "web/page.css", "web/docs.css", "web/docs.js")
+    assert asked_for - {"data:,"} == {f"{small_server.url}/{path}" for path in paths}
     assert complaints == []
 
 

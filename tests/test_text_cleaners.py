@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from vits.text import CLEANERS, TextError, UnknownCleaner, clean, languages, prepare, to_ids
-from vits.text.errors import MissingLibrary
+from vits import MissingLibrary, TextError, UnknownCleaner
+from vits.text import CLEANERS, clean, languages, prepare, to_ids
 from vits.text.libraries import PACKAGES, data_file, load
 
 ROOT = Path(__file__).resolve().parent.parent

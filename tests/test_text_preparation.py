@@ -14,8 +14,8 @@ SYMBOLS: dict[str, list[str]] = json.loads(
 CJKE = ("zh", "ja", "ko", "en")
 
 
-def prepared(text: str, cleaner: str = "cjke_cleaners2", lang: str = "auto", mend: bool = True) -> Prepared:
-    return prepare(text, cleaner, SYMBOLS[cleaner], lang, mend=mend)
+def prepared(text: str, cleaner: str = "cjke_cleaners2", lang: str = "auto", normalize: bool = True) -> Prepared:
+    return prepare(text, cleaner, SYMBOLS[cleaner], lang, normalize=normalize)
 
 
 def spans(text: str, *, languages: tuple[str, ...] = CJKE, declared: tuple[str, ...] = ()) -> list[tuple[str, str]]:
@@ -83,8 +83,8 @@ def test_tags_in_the_text_are_respected(text: str, expected: list[tuple[str, str
 
 
 def test_a_requested_language_tags_the_whole_text() -> None:
-    assert prepared("東京", lang="ja").sentences[0].text == "[JA]東京[JA]"
-    assert prepared("東京 hi [EN]hi[EN]", lang="zh").sentences[0].text == "[ZH]東京 hi [ZH][EN]hi[EN]"
+    assert prepared("東京", lang="ja").sentences[0].normalized == "[JA]東京[JA]"
+    assert prepared("東京 hi [EN]hi[EN]", lang="zh").sentences[0].normalized == "[ZH]東京 hi [ZH][EN]hi[EN]"
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_untagged_text_is_spoken_whole() -> None:
 
 
 def test_cleaners_of_one_language_get_no_tags() -> None:
-    assert prepared("[ZH]你好[ZH]", "chinese_cleaners").sentences[0].text == "你好"
-    assert prepared("[JA]はい[JA]", "japanese_cleaners").sentences[0].text == "はい"
+    assert prepared("[ZH]你好[ZH]", "chinese_cleaners").sentences[0].normalized == "你好"
+    assert prepared("[JA]はい[JA]", "japanese_cleaners").sentences[0].normalized == "はい"
 
 
 # --- What is left out ---
@@ -131,8 +131,8 @@ def test_what_could_not_be_spoken_is_counted(text: str, cleaner: str, dropped: d
     assert prepared(text, cleaner).dropped == dropped
 
 
-def test_without_mending_the_originals_losses_are_counted() -> None:
-    assert prepared("12.5% cached quickly nvidic", mend=False).dropped == {"%": 1, "c": 1}
+def test_without_normalizing_the_originals_losses_are_counted() -> None:
+    assert prepared("12.5% cached quickly nvidic", normalize=False).dropped == {"%": 1, "c": 1}
     assert prepared("12.5% cached quickly nvidic").dropped == {}
 
 
@@ -197,8 +197,8 @@ def test_pauses_are_longest_between_paragraphs_and_shortest_in_words() -> None:
 
 def test_a_sentence_keeps_what_was_written() -> None:
     first, second = prepared("[ZH]你好。[ZH] It costs $5.").sentences
-    assert (first.written, first.text) == ("你好。", "[ZH]你好。[ZH]")
-    assert (second.written, second.text) == ("It costs $5.", "[EN]It costs five dollars.[EN]")
+    assert (first.written, first.normalized) == ("你好。", "[ZH]你好。[ZH]")
+    assert (second.written, second.normalized) == ("It costs $5.", "[EN]It costs five dollars.[EN]")
 
 
 @pytest.mark.parametrize("text", ["w" * 400, "9" * 400, "窗" * 400, "ﷺ" * 200])

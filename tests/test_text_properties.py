@@ -55,10 +55,10 @@ bounded = settings(max_examples=25, deadline=DEADLINE_MS, suppress_health_check=
 
 @pytest.mark.parametrize("cleaner", CLEANERS)
 @bounded
-@given(text=ANY_TEXT, mend=st.booleans())
-def test_any_text_gives_ids_or_a_clear_error(cleaner: str, text: str, mend: bool) -> None:
+@given(text=ANY_TEXT, normalize=st.booleans())
+def test_any_text_gives_ids_or_a_clear_error(cleaner: str, text: str, normalize: bool) -> None:
     try:
-        prepared = prepare(text, cleaner, SYMBOLS[cleaner], mend=mend)
+        prepared = prepare(text, cleaner, SYMBOLS[cleaner], normalize=normalize)
     except TextError:
         return
     assert prepared.sentences

@@ -587,7 +587,7 @@ def test_several_speakers_begin_as_the_one_they_start_from(tiny: Recipe, capsys:
         tiny, name="solo", teachers=RECIPES["trio"].teachers, use_sdp=True, gin_channels=6, start_from=("tiny", None)
     )
     trainer = train.Trainer(several)
-    assert "new are dp, dp.cond, flow.cond, dec.cond, enc_q.cond, emb_g\n" in capsys.readouterr().out
+    assert "new modules: dp, dp.cond, flow.cond, dec.cond, enc_q.cond, emb_g\n" in capsys.readouterr().out
     base.trainee.load_state_dict(base.average)
     speaks_alike(trainer.trainee, torch.randn(1, 6, 1), base.trainee, None)
 

@@ -1,24 +1,23 @@
-"""Which frames belong to which symbol: from a teacher's own timings, or by monotonic alignment search."""
+"""The frames that belong to each symbol, from a teacher's own timings or by monotonic alignment search."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 VOWELS = frozenset("ɑæəɔaʊɪeɛiou")
 PAUSES = frozenset(",.!?-…~ ")
 MARKS = frozenset("ˈˌ→↓↑*")
-"""Stress, tone, accent and lost voice: written beside sounds, heard in them."""
+"""Signs of stress, tone, accent and lost voice, which are heard in the sounds beside them."""
 ALIKE = tuple(map(frozenset, ("lɫ", "Nnmŋ", "ij", "uw", "hçx")))
 """Sounds that a teacher and our front end may name differently."""
 
 
-def _cost(heard: str, written: str) -> float:
-    """Return how unlike a teacher's sound is to a written symbol: 0 for the same, 1 for a stranger."""
-    if heard == written or any({heard, written} <= group for group in ALIKE):
-        return 0.0
-    return 0.4 if heard in VOWELS and written in VOWELS else 1.0
+PAIR, SKIP_SOUND, SKIP_SYMBOL = range(3)
+"""The steps of an alignment."""
 
 
 def symbol_starts(
@@ -34,44 +33,59 @@ def symbol_starts(
         phones: the teacher's sounds as (symbols, start, end) in seconds, pauses as a space.
         worst: mean cost per sound above which the pair is refused.
     """
-    sounds: list[tuple[str, float]] = []
-    for written, start, end in phones:
-        sounds.extend((s, start + (end - start) * i / len(written)) for i, s in enumerate(written))
-    letters = [s not in PAUSES | MARKS for s in symbols]
-    n, m = len(sounds), len(symbols)
-    table = np.full((n + 1, m + 1), np.inf)
-    back = np.zeros((n + 1, m + 1), np.int8)
-    table[0, 0] = 0
-    for i in range(n + 1):
-        for j in range(m + 1):
-            steps = []
-            if i and j:
-                pause = sounds[i - 1][0] == " "
-                if letters[j - 1]:
-                    pair = 2.0 if pause else _cost(sounds[i - 1][0], symbols[j - 1])
-                else:
-                    pair = -0.1 * (symbols[j - 1] != " ") if pause and symbols[j - 1] in PAUSES else 2.0
-                steps.append((table[i - 1, j - 1] + pair, 0))
-            if i:
-                steps.append((table[i - 1, j] + (0.3 if sounds[i - 1][0] == " " else 1.0), 1))
-            if j:
-                steps.append((table[i, j - 1] + (1.0 if letters[j - 1] else 0.0), 2))
-            if steps:
-                table[i, j], back[i, j] = min(steps)
-    if table[n, m] > worst * n:
+    sounds = [
+        (sound, start + (end - start) * i / len(written))
+        for written, start, end in phones
+        for i, sound in enumerate(written)
+    ]
+    cost, steps = _cheapest_steps([sound for sound, _ in sounds], symbols)
+    if cost > worst * len(sounds):
         return None
-    starts = [0.0] * m
-    i, j, following = n, m, phones[-1][2]
+    starts = [0.0] * len(symbols)
+    i, j, following = len(sounds), len(symbols), phones[-1][2]
     while j:
-        step = back[i, j]
-        if step == 0:
+        step = steps[i, j]
+        if step == PAIR:
             following = sounds[i - 1][1]
-        if step != 1:
-            starts[j - 1] = following
+        if step != SKIP_SOUND:
             j -= 1
-        if step != 2:
+            starts[j] = following
+        if step != SKIP_SYMBOL:
             i -= 1
     return starts
+
+
+def _cheapest_steps(sounds: Sequence[str], symbols: Sequence[str]) -> tuple[float, NDArray[np.int8]]:
+    """Return the cost of the cheapest alignment, and its last step for every number of sounds and of symbols."""
+    costs = np.full((len(sounds) + 1, len(symbols) + 1), np.inf)
+    steps = np.zeros(costs.shape, np.int8)
+    costs[0, 0] = 0
+    for i, j in product(range(len(sounds) + 1), range(len(symbols) + 1)):
+        choices = []
+        if i and j:
+            choices.append((costs[i - 1, j - 1] + _cost_of_pair(sounds[i - 1], symbols[j - 1]), PAIR))
+        if i:
+            choices.append((costs[i - 1, j] + (0.3 if sounds[i - 1] == " " else 1.0), SKIP_SOUND))
+        if j:
+            choices.append((costs[i, j - 1] + (1.0 if _is_letter(symbols[j - 1]) else 0.0), SKIP_SYMBOL))
+        if choices:
+            costs[i, j], steps[i, j] = min(choices)
+    return float(costs[-1, -1]), steps
+
+
+def _cost_of_pair(sound: str, symbol: str) -> float:
+    """Return how badly a teacher's sound fits a symbol of the text: 0 for the same sound, 1 or more for another."""
+    if (sound == " ") != (symbol in PAUSES) or symbol in MARKS:
+        return 2.0
+    if sound == " ":
+        return 0.0 if symbol == " " else -0.1
+    if sound == symbol or any({sound, symbol} <= group for group in ALIKE):
+        return 0.0
+    return 0.4 if sound in VOWELS and symbol in VOWELS else 1.0
+
+
+def _is_letter(symbol: str) -> bool:
+    return symbol not in PAUSES and symbol not in MARKS
 
 
 def frames_per_symbol(starts: Sequence[float], n_frames: int, frame_s: float) -> list[int] | None:

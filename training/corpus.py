@@ -1,6 +1,6 @@
 """Make a training corpus: sentences, spoken by the recipe's teachers, with symbols and their durations.
 
-`python -m training.corpus slt` writes training/runs/speech/flite-slt.npz, unless it is there: recipes share what a
+`python -m training.corpus slt` writes training/runs/speech/flite-slt.npz, unless that file exists: recipes share what a
 teacher said. The texts come from packages of Debian: fortunes (en), fortunes-zh (zh; GPL-3.0 or later) and manpages-ja
 (ja; each page under its program's licence). They are spoken, not shipped.
 """
@@ -29,7 +29,7 @@ CHARACTERS = re.compile(r"[\u4e00-\u9fff]+(?:[，、；：][\u4e00-\u9fff]+)*[�
 KANA_AND_CHARACTERS = re.compile(r"[\u3041-\u30fa\u30fc\u4e00-\u9fff、]+[。！？]")
 
 Row = tuple[list[int], list[int], np.ndarray]
-"""Ids, frames of each, and int16 samples."""
+"""The ids, the frames of each, and int16 samples."""
 
 
 def english_sentences(folder: Path = FORTUNES) -> list[str]:
@@ -59,10 +59,10 @@ def japanese_sentences(folder: Path = JAPANESE_MANUALS) -> list[str]:
         for path in sorted(folder.rglob("*.gz")):
             if not path.is_symlink():
                 text = gzip.decompress(path.read_bytes()).decode("utf-8", errors="replace")
-                # Headings and items end a paragraph; other requests of roff stand inside one.
+                # Headings and items end a paragraph; other roff requests stand inside one.
                 yield from re.split(r"^\.(?:SH|SS|TP|PP|IP|P|LP|Sh|Ss|It|Pp)\b.*$", text, flags=re.MULTILINE)
 
-    # What is left of roff's requests and fonts has Latin letters in it, and no sentence with any is taken.
+    # The rest of roff's requests and fonts contains Latin letters, and sentences with any are not used.
     return _plain((re.sub(r"\\f.", "", page) for page in pages()), KANA_AND_CHARACTERS, 8, 42)
 
 
@@ -89,7 +89,7 @@ def utterance(text: str, teacher: Teacher, recipe: Recipe) -> Row | None:
     cleaned = clean(f"{tag}{text}{tag}", "cjke_cleaners2")
     ids = {symbol: i for i, symbol in enumerate(recipe.symbols)}
     symbols = [s for s in cleaned if s in ids]
-    unknown = teacher.language == "en" and "*" in cleaned  # as the English front end marks words that it cannot read
+    unknown = teacher.language == "en" and "*" in cleaned  # the mark of a word that the English front end cannot read
     if unknown or not symbols or len(symbols) > recipe.most_symbols:
         return None
     samples, rate, phones = speak(teacher, text, recipe.sample_rate_hz)
@@ -163,12 +163,12 @@ def main() -> None:
     """Build one voice's corpus."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("voice", choices=sorted(RECIPES))
-    parser.add_argument("--most", type=int, help="most sentences of each teacher (default: the recipe's)")
+    parser.add_argument("--most", type=int, help="the most sentences of each teacher (default: the recipe's number)")
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.voice]
     for teacher in dict.fromkeys(recipe.teachers.values()):
         if corpus_path(teacher).exists():
-            print(f"{corpus_path(teacher)} is there already")
+            print(f"{corpus_path(teacher)} exists already")
         else:
             build(recipe, teacher, arguments.most or recipe.sentences)
 

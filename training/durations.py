@@ -1,7 +1,7 @@
-"""The stochastic duration predictor in training: how likely durations are under the flow that will draw them.
+"""The stochastic duration predictor in training: the likelihood of durations under the flow that later draws them.
 
 Follows section 2.2.2 of "Conditional Variational Autoencoder with Adversarial Learning for End-to-End Text-to-Speech"
-(Kim et al., 2021) and, in the order of things and the names in the state dict, models.py and modules.py of
+(Kim et al., 2021) and, in the order of operations and the names in the state dict, models.py and modules.py of
 github.com/jaywalnut310/vits. The layers are those of vits/network.py, which runs them from noise to durations; here
 they run from durations to noise, with the logarithms of their determinants.
 """
@@ -26,7 +26,7 @@ from vits.network import (
 
 N_POST_FLOWS = 4
 LEAST_FRAMES = 1e-5
-"""What the logarithm of dequantised durations is bounded by."""
+"""The smallest dequantised duration, so that its logarithm is bounded."""
 
 
 def spline(x: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +82,7 @@ class TrainedDurationPredictor(StochasticDurationPredictor):
         for _ in range(N_POST_FLOWS):
             self.post_flows.extend([ConvFlow(channels, kernel_size), Flip()])
         for flow in [*self.flows, *self.post_flows]:
-            if isinstance(flow, ConvFlow):  # as in the original, a spline without a bend at first
+            if isinstance(flow, ConvFlow):  # as in the original, the spline starts from zeros
                 nn.init.zeros_(flow.proj.weight)
                 assert flow.proj.bias is not None
                 nn.init.zeros_(flow.proj.bias)
@@ -90,9 +90,9 @@ class TrainedDurationPredictor(StochasticDurationPredictor):
     def loss(self, x: Tensor, mask: Tensor, durations: Tensor, g: Tensor | None = None) -> Tensor:
         """Return the mean bound on the negative log likelihood of a symbol's duration, in nats.
 
-        Whole durations d are made continuous as d - u with u in (0, 1), drawn from a flow that is learnt too
-        (variational dequantisation). Synthesis rounds up, and d - u rounds up to d for every such u: unlike for the
-        deterministic predictor, nothing has to be subtracted for speech to be as fast as the teacher's.
+        Whole durations d are made continuous as d - u with u in (0, 1), drawn from a flow that is trained too
+        (variational dequantisation). Synthesis rounds up, and d - u rounds up to d for every such u: unlike with the
+        deterministic predictor, speech is as fast as the teacher's without any correction.
 
         Args:
             x: hidden states [B, C, T].

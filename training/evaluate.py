@@ -1,7 +1,7 @@
-"""Measure the shipped voices against their teachers: `python -m training.evaluate` prints what voices/README.md tables.
+"""Measure the voices against their teachers: `python -m training.evaluate` prints the table of voices/README.md.
 
-The sentences are those of held_out/, none of which is in a corpus. A picture of one sentence's spectrograms goes to
-each voice's folder.
+The sentences are those of held_out/, none of which is in a corpus. A picture of one sentence's spectrograms is saved
+in each voice's folder.
 """
 
 import argparse
@@ -33,23 +33,23 @@ from training.recipes import RECIPES, Recipe
 from training.teachers import Teacher, speak
 
 Synthesis = Callable[[str], list[Samples]]
-"""A sentence to its windows."""
+"""Turns a sentence into its windows."""
 
 HELD_OUT = Path(__file__).parent / "held_out"
 MODELS = Path(__file__).parent.parent / "models.toml"
 PICTURED = {"en": "Hello from two small cores.", "ja": "今日は、お元気ですか。", "zh": "你好，今天天气很好。"}
 BEFORE_S, AFTER_S = 0.008, 0.05
-"""How much of an utterance's beginning and end is to be silent."""
+"""How much of an utterance's beginning and of its end must be silent."""
 CLIPPED = 0.999
 LOST = 6.0
-"""Semitones from the teacher's, half an octave, from which on a pitch is no longer the same melody."""
+"""Semitones from the teacher's pitch at which a pitch counts as lost: half an octave."""
 BAND_HZ = (3000.0, 4000.0)
-"""Where harmonics are hardest to resolve, of those that are to be."""
+"""The band in which harmonics are hardest to resolve, among those that should be resolved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """One speaker of a shipped voice, with the teacher that it learnt from."""
+    """One speaker of a shipped voice, with the teacher that it learned from."""
 
     recipe: Recipe
     name: str
@@ -57,16 +57,16 @@ class Speaker:
 
     @property
     def teacher(self) -> Teacher:
-        """Return who taught it."""
+        """Return the speaker's teacher."""
         return self.recipe.teachers[self.name]
 
     @property
     def label(self) -> str:
-        """Return what the service calls it."""
+        """Return the name that the service gives the speaker."""
         return f"{self.recipe.name}/{self.name}" if self.recipe.speakers else self.name
 
     def taught(self, text: str) -> Samples:
-        """Return what the teacher makes of a text, at 16 kHz."""
+        """Return the teacher's speech of a text, at 16 kHz."""
         samples: Samples = speak(self.teacher, text, self.recipe.sample_rate_hz).samples
         return samples
 
@@ -101,41 +101,41 @@ def word_error_rate(sentences: list[str], speech: list[Samples]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the table tells of one speaker."""
+    """One speaker's row of the table."""
 
     word_error_rate: float | None
-    """Of pocketsphinx, in English; so too the teacher's."""
+    """The word error rate of pocketsphinx in English; the next is the teacher's."""
     teachers_word_error_rate: float | None
     distortion_db: float
-    """Mel-cepstral, from the teacher's speech of the same sentence."""
+    """The mel-cepstral distortion from the teacher's speech of the same sentence."""
     distortion_from_another_db: float
-    """From the teacher's speech of another sentence: what nothing in common would give."""
+    """The distortion from the teacher's speech of another sentence, as a measure of no likeness at all."""
     duration_error: float
-    """Of whole sentences, relative to the teacher's."""
+    """The error of whole sentences' durations, relative to the teacher's."""
     pitch_error: float
-    """How far from the teacher's, in semitones, the median of frames that both voice."""
+    """The median distance from the teacher's pitch in semitones, over frames that are voiced in both."""
     monotones_pitch_error: float
-    """The same of one who only ever spoke at the teacher's median pitch."""
+    """The same for a voice that always spoke at the teacher's median pitch."""
     pitch_lost: float
     """The share of these frames whose pitch is LOST or more from the teacher's."""
     harmonics_db: float
-    """How far they stand out in BAND_HZ."""
+    """How far harmonics stand out in BAND_HZ."""
     teachers_harmonics_db: float
     comb_db: float
-    """How far the frame rate's multiples stand out; so too the teacher's."""
+    """How far the frame rate's multiples stand out; the next is the teacher's."""
     teachers_comb_db: float
     step_at_joins: float
-    """The largest between two neighbouring samples."""
+    """The largest step between two neighbouring samples."""
     step_elsewhere: float
     before_db: float
-    """The loudest beginning; so too the loudest end."""
+    """The level of the loudest beginning; the next is that of the loudest end."""
     after_db: float
     clipped: int
-    """Samples at full scale."""
+    """How many samples are at full scale."""
 
 
 def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
-    """Return the measures of one speaker, over at most so many sentences."""
+    """Return the measures of one speaker over at most `most` sentences."""
     sentences = (HELD_OUT / f"{speaker.teacher.language}.txt").read_text("utf-8").splitlines()[:most]
     windows = [synthesize(text) for text in sentences]
     ours = [np.concatenate(parts) for parts in windows]
@@ -202,10 +202,10 @@ def row(speaker: Speaker, m: Measured) -> str:
 
 
 def _duration_error(speaker: Speaker, sentences: list[str], ours: list[Samples]) -> float:
-    """Return the mean of how much longer or shorter than the teacher's a sentence is, relative to the teacher's."""
+    """Return the mean difference in length between sentences and the teacher's, relative to the teacher's."""
     errors = []
     for text, samples in zip(sentences, ours, strict=True):
-        row = utterance(text, speaker.teacher, speaker.recipe)  # which has the teacher's own silent ends cut
+        row = utterance(text, speaker.teacher, speaker.recipe)  # the corpus has the teacher's own silent ends cut off
         if row is not None:
             errors.append(abs(len(samples) / len(row[2]) - 1))
     return float(np.mean(errors))
@@ -236,8 +236,8 @@ def main() -> None:
     """Measure one voice, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("voice", nargs="*", choices=sorted(RECIPES), help="which voices (default: all)")
-    parser.add_argument("--most", type=int, default=1000, help="at most so many sentences of each language")
-    parser.add_argument("--voices", type=Path, default=VOICES, help="the folder of the voices' folders")
+    parser.add_argument("--most", type=int, default=1000, help="how many sentences of each language to use at most")
+    parser.add_argument("--voices", type=Path, default=VOICES, help="the folder that holds a folder for each voice")
     arguments = parser.parse_args()
     print(HEAD)
     for name in arguments.voice or RECIPES:

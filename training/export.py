@@ -15,7 +15,7 @@ VOICES = Path(__file__).parent.parent / "voices"
 def export(recipe: Recipe, folder: Path) -> None:
     """Write the averaged weights in float16 and the config to a folder.
 
-    The posterior encoder's are among them; the linear readings of latents, which the original has not, are left out.
+    The posterior encoder's weights are among them; the linear readings of latents, which the original lacks, are not.
     """
     saved = torch.load(RUNS / recipe.name / "checkpoint.pth", map_location="cpu", weights_only=True)
     model = {key: value.half() for key, value in saved["average"].items() if not key.startswith(("mel.", "phase."))}

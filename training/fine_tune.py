@@ -1,4 +1,4 @@
-"""The weights of a trained voice as the beginning of another."""
+"""A trained voice's weights, as the start of another voice's training."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def single_speaker(state: Mapping[str, Tensor], speaker: int) -> dict[str, Tensor]:
-    """Return the weights of the single-speaker network that speaks as one speaker of a trained one does.
+    """Return the weights of a network with one speaker, who speaks as one of a trained network's speakers does.
 
-    A speaker is a constant that layers add to what a convolution made: it goes into that convolution's bias, exactly.
+    Layers add a constant for the speaker to a convolution's output, so it can be moved into that convolution's bias.
 
     Args:
         state: a Trainee's state dict, with several speakers and the stochastic duration predictor.
@@ -32,15 +32,15 @@ def single_speaker(state: Mapping[str, Tensor], speaker: int) -> dict[str, Tenso
 def adapted(
     weights: Mapping[str, Tensor], begun: Mapping[str, Tensor], speaker: int | None
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights to begin a network with that is like a trained one, and the modules that are new in it.
+    """Return the initial weights of a network that resembles a trained one, and the modules that are new in it.
 
     Args:
-        weights: of the trained network, in any precision.
+        weights: those of the trained network, in any precision.
         begun: the new network's own state dict; modules that the trained one lacks keep what is in it.
-        speaker: the row of the trained network's speaker table to make a voice of one speaker of, or None.
+        speaker: the row of the trained network's speaker table that the new voice continues alone, or None.
 
-    Where the new network has several speakers and the trained one has not, their conditioning begins at zero: all
-    speak as the trained one does.
+    Where the new network has several speakers and the trained one has not, their conditioning begins at zero, so that
+    all speak as the trained one does.
     """
     trained = {name: value.float() for name, value in weights.items()}
     if speaker is not None:

@@ -1,4 +1,4 @@
-"""What a trained voice is measured by: spectra of several resolutions, and the judges' verdicts."""
+"""The losses of a voice in training: spectra of several resolutions, and the judges' verdicts."""
 
 import functools
 import itertools
@@ -13,23 +13,23 @@ RESOLUTIONS = (512, 1024, 2048)
 MEL_RESOLUTIONS = ((256, 20), (512, 40), (1024, 80), (2048, 120))
 """FFT sizes and bands of the mel loss; hops are a quarter."""
 DECIBELS = 20 / math.log(10)
-"""Of one neper."""
+"""Decibels of one neper."""
 PITCHES_HZ = tuple(75 * 1.004**i for i in range(476))
-"""Where a voice's pitch is looked for: up to 500 Hz."""
+"""The pitches that a voice can have: up to 500 Hz."""
 NEAR_PITCHES = 25
-"""How many of these make a tenth."""
+"""How many of these pitches make a tenth."""
 PITCHED_HZ = (70.0, 2000.0)
-"""The band in which it is looked for."""
+"""The band in which the pitch is looked for."""
 NEARLY = 0.85
-"""The share of the most salient pitch's contrast with which a lower one is preferred to it: of a low voice, three times
-the pitch may stand out as far."""
+"""The share of the most salient pitch's contrast at which a lower pitch is preferred: in a low voice, three times the
+pitch may stand out as far."""
 WAVEFORM_N_FFT = 512
 HARMONICS_N_FFT = 1024
 HARMONIC_BANDS_HZ = (0, 1000, 2000, 3000, 4000, 5500, 8000)
-"""Where the bands meet in which harmonics are compared."""
+"""The edges of the bands in which harmonics are compared."""
 VOICED = 15 / DECIBELS
-"""How far harmonics stand above the valleys between them in a frame that counts as voiced. Of white noise one frame in
-two seems to have some by 7 dB, one in 1 000 by 15."""
+"""How far harmonics stand above the valleys between them in a frame that counts as voiced. In white noise, one frame in
+two reaches 7 dB, one in 1 000 reaches 15."""
 
 
 @functools.cache
@@ -81,7 +81,8 @@ def log_mel(samples: Tensor, sample_rate_hz: int, n_fft: int = 1024, hop_length:
 def mel_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int, coarser: int = 1) -> Tensor:
     """Return how far the log mel spectrograms of [B, n] are from those of [B, n], in nepers, over several resolutions.
 
-    Descript's codec (Kumar et al., 2023) compares several likewise. With coarser, as many times fewer bands.
+    Descript's codec (Kumar et al., 2023) compares several resolutions too. The coarser the resolution in frequency, the
+    fewer the bands.
     """
     total = torch.zeros(())
     for n_fft, bands in MEL_RESOLUTIONS:
@@ -104,9 +105,9 @@ def fundamental(samples: Tensor, sample_rate_hz: int, hop_length: int, bands_hz:
 
     Args:
         samples: [B, n].
-        sample_rate_hz: of the samples.
-        hop_length: samples of a frame.
-        bands_hz: [B, 2], the lowest and the highest frequency that each one's fundamental may have.
+        sample_rate_hz: the samples' rate.
+        hop_length: samples per frame.
+        bands_hz: [B, 2], the lowest and the highest frequency of each utterance's fundamental.
 
     Returns:
         The phase as a number of modulus 1, complex [B, T], and whether the frame is voiced, bool [B, T]: whether the
@@ -127,8 +128,8 @@ def phase_loss(told: Tensor, wanted: Tensor, voiced: Tensor) -> Tensor:
 def advance_loss(told: Tensor, wanted: Tensor, voiced: Tensor) -> Tensor:
     """Return how differently the phases complex [B, T] advance from those wanted, over one frame and over two.
 
-    Text does not tell a phase, so any will do to begin with; from frame to frame it must advance as the pitch demands.
-    Nought is right, 2 is chance; how far the modulus is from 1 is added.
+    Text does not tell a phase, so any first phase will do; from frame to frame it must advance as the pitch demands.
+    0 is right, 2 is chance; the distance of the modulus from 1 is added.
     """
     size = told.abs()
     unit = told / size.clamp(min=1e-3)
@@ -150,7 +151,7 @@ def waveform_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int, below_h
 def comb(samples: Tensor, hop_length: int, bands: int = 8) -> Tensor:
     """Return how far a frame rate's multiples stand above their surroundings in samples [B, n], in nepers: [bands].
 
-    A decoder whose latents hardly change from frame to frame repeats itself every hop, which is heard as a buzz.
+    A decoder whose latents hardly change from frame to frame repeats itself every hop, which sounds like a buzz.
     """
     logs = magnitudes(samples, 8 * hop_length, 2 * hop_length).log()
     teeth = logs[:, 8:-8:8]
@@ -160,7 +161,7 @@ def comb(samples: Tensor, hop_length: int, bands: int = 8) -> Tensor:
 
 
 def comb_loss(spoken: Tensor, recorded: Tensor, hop_length: int) -> Tensor:
-    """Return how much more or less of a comb at the frame rate [B, n] has than [B, n] over all of them."""
+    """Return how much more or less of a comb at the frame rate the first [B, n] has than the second, over the batch."""
     return (comb(spoken, hop_length) - comb(recorded, hop_length)).abs().mean()
 
 
@@ -187,8 +188,8 @@ def log_spectra(samples: Tensor) -> Tensor:
 def contrast(logs: Tensor, pitch: Tensor, sample_rate_hz: int, low_hz: float, high_hz: float) -> Tensor:
     """Return how far harmonics stand out in a band of log_spectra [B, T, F], in nepers: [B, T].
 
-    That is the mean at the multiples of a frame's pitch, a place in PITCHES_HZ int64 [B, T], less that half-way below
-    each.
+    That is the mean at the multiples of a frame's pitch, given by its place in PITCHES_HZ int64 [B, T], minus the mean
+    half-way below each.
     """
     return (logs * _harmonic_weights(sample_rate_hz, low_hz, high_hz)[pitch]).sum(2)
 
@@ -202,7 +203,7 @@ def pitches(logs: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
     """Return the place of each frame's pitch in PITCHES_HZ, int64 [B, T], and whether it is voiced, bool [B, T].
 
     A frame's pitch is the lowest of those whose harmonics stand out most, or NEARLY so, in PITCHED_HZ of log_spectra
-    [B, T, F]. It is voiced where they stand out by VOICED, and it is loud: no more than 30 dB below the loudest frame.
+    [B, T, F]. A frame is voiced where they stand out by VOICED and it is at most 30 dB below the loudest frame.
     """
     salience = _salience(logs, sample_rate_hz)
     most = salience.amax(2)
@@ -215,7 +216,7 @@ def pitches(logs: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
 def harmonics_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int) -> Tensor:
     """Return how much more or less the harmonics of [B, n] stand out than those of [B, n], in nepers, band by band.
 
-    Each is looked at by its own pitch, which may be a tenth off the recorded: spectra compared bin by bin punish a
+    Each is measured at its own pitch, which may be a tenth off the recorded pitch: spectra compared bin by bin punish a
     harmonic in the wrong place twice, and noise once.
     """
     logs_s, logs_r = log_spectra(spoken), log_spectra(recorded)
@@ -234,8 +235,8 @@ def harmonics_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int) -> Ten
 def level_loss(spoken: Tensor, recorded: Tensor, size: int = 128) -> Tensor:
     """Return how much louder or softer than [B, n] the pieces of [B, n] are on average, in nepers.
 
-    Spectra look at stretches in which a click or a burst hides; these pieces of 8 ms do not. What is below -80 dB
-    counts as silence.
+    Spectra cover stretches in which a click or a burst hides; pieces of 8 ms do not. Anything below -80 dB counts as
+    silence.
     """
 
     def levels(x: Tensor) -> Tensor:
@@ -251,7 +252,7 @@ def judge_loss(recorded: list[list[Tensor]], spoken: list[list[Tensor]]) -> Tens
 
 
 def fooling_loss(spoken: list[list[Tensor]]) -> Tensor:
-    """Return the generator's least-squares loss from the judges' features of what it made."""
+    """Return the generator's least-squares loss from the judges' features of its output."""
     return torch.stack([(1 - s[-1]).square().mean() for s in spoken]).mean()
 
 

@@ -1,4 +1,4 @@
-"""What is measured of speech: what is heard, how far it is from a teacher's, and its faults at joins and ends."""
+"""Measures of speech: the words heard in it, its distance from a teacher's, and its faults at joins and ends."""
 
 import functools
 import re
@@ -15,14 +15,14 @@ Samples = npt.NDArray[np.float32]
 
 RATE_HZ = 16000
 FRAME = 80
-"""Samples of a frame in which cepstra and pitches are compared: 5 ms."""
+"""Samples of the frames in which cepstra and pitches are compared: 5 ms."""
 CEPSTRUM_N_FFT, CEPSTRUM_BANDS, CEPSTRA = 1024, 80, 24
 FLOOR_DB = -60.0
-"""Below the loudest band of an utterance; what is quieter counts as silence."""
+"""How far below an utterance's loudest band silence begins."""
 PITCH_HZ = (60, 500)
-"""The lowest and the highest that is looked for."""
+"""The lowest and the highest pitch that is looked for."""
 STEPS = ((1, 1), (1, 0), (0, 1))
-"""Of a warping path, in one sequence and in the other."""
+"""The steps of a warping path, in one sequence and in the other."""
 
 
 def words(text: str) -> list[str]:
@@ -41,7 +41,7 @@ def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
 
 
 def recognize(samples: Samples) -> str:
-    """Return what pocketsphinx hears in samples float [n] at 16 kHz, with its own US English model."""
+    """Return the words that pocketsphinx hears in samples float [n] at 16 kHz, with its own US English model."""
     from pocketsphinx import Decoder
 
     decoder: Any = Decoder(samprate=RATE_HZ, loglevel="FATAL")
@@ -77,7 +77,7 @@ def mel_cepstra(samples: Samples) -> tuple[int, npt.NDArray[np.float64]]:
 def warping_path(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Return the path int64 [n, 2] of dynamic time warping along which a [S, C] and b [T, C] are nearest in sum.
 
-    It is pairs of places, from both beginnings to both ends, one on in a, in b or in both at every step.
+    It is a list of pairs of places, from both beginnings to both ends; every step goes one on in a, in b or in both.
     """
     costs = np.sqrt(((a[:, None] - b[None]) ** 2).sum(2))
     S, T = costs.shape
@@ -153,8 +153,8 @@ def steps_at_joins(windows: Sequence[Samples]) -> tuple[float, float]:
 def harmonic_contrast_db(samples: Samples, low_hz: float, high_hz: float) -> float:
     """Return how far harmonics stand above the valleys between them in a band, in dB; nan where nothing is voiced.
 
-    Each frame's pitch is that of `training.losses.pitches`; frames without are left out. A band without harmonics gives
-    about 0.
+    Each frame's pitch is that of `training.losses.pitches`; frames without one are left out. A band without harmonics
+    gives about 0.
     """
     logs = log_spectra(torch.from_numpy(samples)[None])
     pitch, voiced = pitches(logs, RATE_HZ)

@@ -1,4 +1,4 @@
-"""What is trained: the network of vits/, the posterior encoder beside it, and the discriminators against it."""
+"""The trained modules: the network of vits/, its posterior encoder, and the discriminators."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,61 +11,67 @@ from training.alignment import monotonic_alignment
 from training.durations import TrainedDurationPredictor
 from training.losses import advance_loss, fundamental, log_mel, magnitudes, phase_loss
 from training.recipes import Recipe
-from vits.checkpoint import DURATION_FILTER_CHANNELS, DURATION_KERNEL_SIZE
 from vits.decoder import Generator
-from vits.network import DurationPredictor, ResidualCouplingBlock, TextEncoder, WaveNet
+from vits.network import (
+    DURATION_FILTER_CHANNELS,
+    DURATION_KERNEL_SIZE,
+    DurationPredictor,
+    ResidualCouplingBlock,
+    TextEncoder,
+    WaveNet,
+)
 
 FLOW_REACH = 32
-"""Frames on each side on which the flow's output depends: 4 couplings of 4 layers with kernel 5."""
+"""Frames on each side that the flow's output depends on: 4 couplings of 4 layers with kernel 5."""
 
 MEL_BANDS = 80
-"""Of the spectrogram that latents are read as."""
+"""Bands of the spectrogram that latents are read as."""
 
 BEGINNINGS, ENDS = 0.15, 0.1
-"""The shares of segments that begin with their utterance, and that end with it. By chance one in a hundred would; so
-seldom does the decoder hear nothing before a first frame that it answers with a click, as it may where a segment begins
-within speech, and lets a last vowel die away slowly."""
+"""The shares of segments that begin with their utterance, and that end with it. By chance it would be one in a hundred.
+The decoder would then so seldom see a first frame with nothing before it that it would answer with a click, as it may
+where a segment begins within speech, and would let a last vowel die away slowly."""
 
 
 class Batch(NamedTuple):
     """A padded batch: B utterances of at most S symbols and T frames."""
 
     ids: Tensor
-    """int64 [B, S]."""
+    """The symbol ids, int64 [B, S]."""
     symbols: Tensor
     """int64 [B], the length of each text."""
     durations: Tensor | None
-    """int64 [B, S] frames of each symbol; None lets the alignment search find them."""
+    """The frames of each symbol, int64 [B, S]; with None, the alignment search finds them."""
     samples: Tensor
-    """float32 [B, T * hop]."""
+    """The recordings, float32 [B, T * hop]."""
     frames: Tensor
     """int64 [B], the length of each utterance."""
     speakers: Tensor
-    """int64 [B], who speaks; of no effect in a voice with one speaker."""
+    """int64 [B], the speakers; without effect in a voice with one speaker."""
 
 
 class Window(NamedTuple):
-    """Of each of B utterances, a segment to decode and, on either side of it, what the flow reaches: T frames."""
+    """A segment to decode from each of B utterances, and the frames on either side that the flow reaches: T frames."""
 
     starts: Tensor
-    """int64 [B], its first frame; negative where the utterance has not begun."""
+    """int64 [B], the first frame; negative where it lies before the utterance."""
     samples: Tensor
-    """float32 [B, T * hop], zeros outside of the utterance."""
+    """float32 [B, T * hop], zeros outside the utterance."""
     mask: Tensor
     """float32 [B, 1, T], 1 within the utterance."""
     speakers: Tensor
-    """int64 [B], who speaks."""
+    """int64 [B], the speakers."""
     g: Tensor | None
     """float32 [B, gin_channels, 1], the same as an embedding."""
 
 
 class Latents(NamedTuple):
-    """What is drawn for a window, and how well it fits."""
+    """The latents drawn for a window, and how well they fit."""
 
     heard: Tensor
-    """float32 [B, C, T], of the recording."""
+    """float32 [B, C, T], drawn from the recording."""
     from_text: Tensor
-    """float32 [B, C, T], of the text alone, through the flow backwards, as in synthesis."""
+    """float32 [B, C, T], drawn from the text alone, through the flow backwards, as in synthesis."""
     losses: dict[str, Tensor]
     """`kl` between them in nats a frame, `duration`, and how far a linear reading of either is from the log mel
     spectrogram, in nepers: `heard_mel`, `text_mel`; where phases are taught, how far another reading is from the phase
@@ -73,14 +79,14 @@ class Latents(NamedTuple):
 
 
 class Segments(NamedTuple):
-    """What the decoder made of a window's segments."""
+    """The decoder's output for a window's segments."""
 
     spoken: Tensor
-    """float32 [B, n], what the decoder made."""
+    """float32 [B, n], the decoder's output."""
     recorded: Tensor
     """float32 [B, n], the same stretch of the corpus."""
     n_heard: int
-    """How many of the B were made from latents of the recording; the others from the text alone."""
+    """How many of the B were made from latents of the recording; the others were made from the text alone."""
 
 
 class ChannelsLastConv1d(nn.Conv1d):
@@ -115,7 +121,7 @@ def use_channels_last(module: nn.Module) -> None:
 
 
 class PosteriorEncoder(nn.Module):
-    """Spectrogram to latents; used in training only."""
+    """Turns spectrograms into latents; used in training only."""
 
     def __init__(self, n_fft: int, channels: int, layers: int, gin_channels: int) -> None:
         super().__init__()
@@ -125,7 +131,7 @@ class PosteriorEncoder(nn.Module):
 
     def forward(self, spectrogram: Tensor, mask: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return a sample z [B, C, T], its mean and its log deviation, from magnitudes [B, F, T] and speaker g."""
-        # The original feeds magnitudes; their logarithm, brought near [-2, 2], is learnt from sooner.
+        # The original feeds magnitudes; training learns sooner from their logarithm, brought near [-2, 2].
         x = self.pre((spectrogram.clamp(min=1e-5).log() + 3) / 4) * mask
         m_q, logs_q = (self.proj(self.enc(x, mask, g)) * mask).chunk(2, dim=1)
         return (m_q + torch.randn_like(m_q) * logs_q.exp()) * mask, m_q, logs_q
@@ -192,8 +198,8 @@ class Trainee(nn.Module):
 
         Args:
             batch: the utterances.
-            window: what is looked at of them.
-            noise_scale: deviation of the prior's noise on the way from text.
+            window: the segments of them to use.
+            noise_scale: the deviation of the prior's noise in latents from text.
         """
         recipe, mask, g = self.recipe, window.mask, window.g
         mask_s = within(batch.symbols, batch.ids.shape[1])
@@ -221,7 +227,7 @@ class Trainee(nn.Module):
         return Latents(z, z_t, losses | self._phase_losses(window, z, z_t, seen))
 
     def _phase_losses(self, window: Window, heard: Tensor, from_text: Tensor, seen: slice) -> dict[str, Tensor]:
-        """Return the losses of the phases that latents [B, C, T] of recording and text tell of some frames."""
+        """Return the losses of the phases read from latents [B, C, T] of recording and text, in the frames `seen`."""
         recipe = self.recipe
         if self.phase is None:
             return {}
@@ -235,12 +241,12 @@ class Trainee(nn.Module):
         }
 
     def _seen(self, samples: Tensor) -> Tensor:
-        """Return what the posterior encoder sees of samples [B, T * hop]: [B, F, T]."""
+        """Return the spectrogram [B, F, T] that the posterior encoder sees for samples [B, T * hop]."""
         recipe = self.recipe
         return magnitudes(samples, recipe.n_fft, recipe.hop_length, recipe.win_length)
 
     def decode(self, window: Window, latents: Tensor, n_heard: int) -> Segments:
-        """Return the segments of latents [B, C, T], the first n_heard of which are of recordings."""
+        """Return the segments of latents [B, C, T], the first n_heard of which come from recordings."""
         segment = slice(FLOW_REACH, -FLOW_REACH)
         hop = self.recipe.hop_length
         recorded = window.samples[:, FLOW_REACH * hop : -FLOW_REACH * hop]
@@ -250,7 +256,7 @@ class Trainee(nn.Module):
         """Return the duration predictor's loss on durations int64 [B, S]."""
         if isinstance(self.dp, TrainedDurationPredictor):
             return self.dp.loss(hidden, mask, durations, g)
-        # Synthesis rounds durations up: the middle of the last frame is the target without bias.
+        # Synthesis rounds durations up, so the middle of the last frame is the unbiased target.
         wanted = (durations - 0.5).clamp(min=0.5).log()[:, None]
         loss: Tensor = ((self.dp(hidden, mask, g) - wanted).square() * mask).sum() / mask.sum()
         return loss
@@ -275,7 +281,7 @@ def _owners(durations: Tensor, starts: Tensor, size: int) -> Tensor:
 
 
 class PeriodDiscriminator(nn.Module):
-    """Judges samples a period apart (HiFi-GAN), small."""
+    """A small judge of samples that are a period apart (HiFi-GAN)."""
 
     def __init__(self, period: int, channels: Sequence[int] = (1, 16, 64, 128, 256)) -> None:
         super().__init__()
@@ -292,7 +298,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class SpectrogramDiscriminator(nn.Module):
-    """Judges a spectrogram at one resolution (UnivNet, Jang et al., 2021), small."""
+    """A small judge of a spectrogram at one resolution (UnivNet, Jang et al., 2021)."""
 
     def __init__(self, n_fft: int, channels: int = 16) -> None:
         super().__init__()

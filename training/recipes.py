@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.teachers import Teacher
+from vits.text.symbols import SYMBOLS
 
 RUNS = Path(__file__).parent / "runs"
 """Corpora and checkpoints; ignored by git."""
 
-# The symbol table of cjke_cleaners2, github.com/Plachtaa/VITS-fast-fine-tuning, text/symbols.py.
-CJKE_SYMBOLS = tuple("_,.!?-~…NQabdefghijklmnopstuvwxyzɑæʃʑçɯɪɔɛɹðəɫɥɸʊɾʒθβŋɦ⁼ʰ`^#*=ˈˌ→↓↑ ")
+CJKE_SYMBOLS = tuple(SYMBOLS["cjke_cleaners2"])
 
 
 Taught = Literal["latents", "decoder", "all"]

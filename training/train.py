@@ -1,6 +1,6 @@
-"""Train one voice: `python -m training.train slt`. Stop it at any time; it goes on from its last checkpoint.
+"""Train one voice: `python -m training.train slt`. It can be stopped at any time and resumes at its last checkpoint.
 
-It runs on the first GPU, where PyTorch finds one.
+It runs on the first GPU that PyTorch finds, or else on the CPU.
 """
 
 import argparse
@@ -47,20 +47,20 @@ WEIGHTS = {
     "fooling": 4.0,
     "feature": 10.0,
 }
-"""What each loss counts for. That of kl is small, since latents made from text alone are taught what they shall tell.
-By 1, a recording's latents told the decoder no more than its text does, even after thousands of steps: it could not
-place a harmonic, nor follow a formant, and blurred all."""
+"""The weight of each loss. That of kl is small, since latents made from text alone are taught directly. With a weight
+of 1, a recording's latents told the decoder no more than its text does, even after thousands of steps: it could not
+place a harmonic or follow a formant, and blurred everything."""
 NOISE_SCALE = 0.5
-"""Of the prior's noise in latents from text."""
+"""The deviation of the prior's noise in latents from text."""
 CLIP = 20.0
 WARM_UP_STEPS = 100
 AVERAGE = 0.999
-"""Decay of the running average of the weights, which is what is shipped."""
+"""The decay of the running average of the weights, which is shipped."""
 SAVE_EVERY, LOG_EVERY = 250, 50
 
 
 class Corpus:
-    """What a recipe's teachers said, in memory, handed out in batches of utterances of like length."""
+    """A recipe's recordings in memory, given out in batches of utterances of similar length."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -79,12 +79,12 @@ class Corpus:
         self.order = [int(i) for i in np.argsort(frames, kind="stable") if frames[i] >= recipe.segment_frames]
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step, the same at every run."""
+        """Return the batch of a step, which is the same in every run."""
         random = np.random.default_rng(step)
         size = self.recipe.batch
         first = int(random.integers(0, len(self.order) - 4 * size))
         chosen = random.choice(self.order[first : first + 4 * size], size, replace=False)
-        # The text's length is rounded up so that convolutions meet few shapes.
+        # The text's length is rounded up so that convolutions see few shapes.
         S = -(-max(len(self.ids[i]) for i in chosen) // 32) * 32
         T = max(int(self.durations[i].sum()) for i in chosen)
         return Batch(
@@ -103,7 +103,7 @@ def _stack(rows: list[np.ndarray], size: int) -> Tensor:
 
 
 class Trainer:
-    """The networks, their optimizers and how far they are."""
+    """The networks, their optimizers and the steps they have taken."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -116,7 +116,7 @@ class Trainer:
         self.average = {k: v.clone() for k, v in self.trainee.state_dict().items()}
         self.step = 0
         self.skipped = 0
-        """Steps whose gradient was not finite, which changed nothing."""
+        """How many steps had a gradient that was not finite and so changed nothing."""
         if self.path.exists():
             self.load()
         elif recipe.start_from:
@@ -132,7 +132,7 @@ class Trainer:
         }
 
     def load(self) -> None:
-        """Go on from the last checkpoint."""
+        """Resume at the last checkpoint."""
         saved = torch.load(self.path, map_location="cpu", weights_only=True)
         for name, part in self.parts().items():
             part.load_state_dict(saved[name])
@@ -140,7 +140,7 @@ class Trainer:
         self.step = saved["step"]
 
     def _start_from(self, name: str, speaker: str | None) -> None:
-        """Begin with another recipe's weights: of its training where that is at hand, else of its shipped voice."""
+        """Begin with another recipe's weights: those of its training if it ran here, else of its shipped voice."""
         training = RUNS / name / "checkpoint.pth"
         saved = torch.load(
             training if training.exists() else VOICES / name / "G.pth", map_location="cpu", weights_only=True
@@ -148,7 +148,7 @@ class Trainer:
         weights = saved["average"] if training.exists() else saved["model"]
         row = RECIPES[name].speakers.index(speaker) if speaker else None
         weights, new = adapted(weights, self.trainee.state_dict(), row)
-        print(f"{self.recipe.name} begins with {name}'s weights; new are {', '.join(new) or 'none'}", flush=True)
+        print(f"{self.recipe.name} begins with {name}'s weights; new modules: {', '.join(new) or 'none'}", flush=True)
         self.trainee.load_state_dict(weights)
         if "judges" in saved:
             self.judges.load_state_dict(saved["judges"])
@@ -183,7 +183,7 @@ class Trainer:
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _made(self, teaches: Taught) -> tuple[dict[str, Tensor], Segments | None]:
-        """Return the losses of latents and what the decoder makes of them; what is not taught gets no gradient."""
+        """Return the losses of latents and the decoder's output for them; parts that are not taught get no gradient."""
         batch = self.corpus.batch(self.step)
         if teaches == "decoder":
             with torch.no_grad():
@@ -199,11 +199,11 @@ class Trainer:
         return latents.losses, self.trainee.decode(window, mixed, n)
 
     def _compared(self, made: Segments) -> dict[str, Tensor]:
-        """Return the losses between what was spoken and what was recorded.
+        """Return the losses between the decoder's output and the recording.
 
-        Text does not tell a voice's pitch to the percent. So what was made from it is compared in bands that are wider
-        than harmonics are apart: in narrower ones the decoder would do best by blurring the harmonics that it cannot
-        place. That harmonics be sharp is left to their own loss and to the judges.
+        Text does not tell a voice's pitch to the percent, so output made from text is compared in bands that are wider
+        than the distance between harmonics: in narrower bands the decoder would do best by blurring the harmonics that
+        it cannot place. Their own loss and the judges keep harmonics sharp.
         """
         n, rate = made.n_heard, self.recipe.sample_rate_hz
         spoken, recorded = made.spoken, made.recorded
@@ -222,7 +222,7 @@ class Trainer:
         return losses
 
     def _contest(self, made: Segments) -> dict[str, Tensor]:
-        """Teach the judges; return their loss, and what the decoder has to gain from them."""
+        """Teach the judges; return their loss, and the decoder's losses from them."""
         recorded = self.judges(made.recorded)
         judged = judge_loss(recorded, self.judges(made.spoken.detach()))
         self.skipped += not _descend(self.judges_optimizer, self.judges, judged)
@@ -260,7 +260,7 @@ def main() -> None:
     """Train until the recipe's last step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("voice", choices=sorted(RECIPES))
-    parser.add_argument("--batch", type=int, help="utterances a step, where a GPU has room for more than the recipe's")
+    parser.add_argument("--batch", type=int, help="utterances per step, for a GPU with room for more than the recipe's")
     arguments = parser.parse_args()
     if torch.cuda.is_available():
         torch.set_default_device("cuda")

@@ -5,18 +5,35 @@ torch is imported when `load_voice` or `Voice` is first asked for, so that `vits
 
 from typing import TYPE_CHECKING
 
-from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker, VitsError
+from vits.errors import (
+    BadRequest,
+    BrokenCheckpoint,
+    MissingLibrary,
+    RunawayLength,
+    TextError,
+    UnknownCleaner,
+    UnknownLanguage,
+    UnknownSpeaker,
+    UnspeakableText,
+    VitsError,
+)
+from vits.text import Prepared, Sentence
 
 if TYPE_CHECKING:
-    from vits.voice import Prepared, Sentence, Voice, load_voice
+    from vits.voice import Voice, load_voice
 
 __all__ = [
     "BadRequest",
     "BrokenCheckpoint",
+    "MissingLibrary",
     "Prepared",
     "RunawayLength",
     "Sentence",
+    "TextError",
+    "UnknownCleaner",
+    "UnknownLanguage",
     "UnknownSpeaker",
+    "UnspeakableText",
     "VitsError",
     "Voice",
     "load_voice",
@@ -24,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
+    if name in ("Voice", "load_voice"):
         from vits import voice
 
         return getattr(voice, name)

@@ -1,4 +1,4 @@
-"""The HiFi-GAN decoder (Kong et al., 2020) of VITS: latents to samples."""
+"""The HiFi-GAN decoder of VITS (Kong et al., 2020), which turns latents into samples."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.1
-"""Slope of the leaky ReLU everywhere but before the last convolution, where PyTorch's default of 0.01 stands."""
+"""Slope of every leaky ReLU but the one before the last convolution, which has PyTorch's default of 0.01."""
 
 
 def same_padding(kernel_size: int, dilation: int) -> int:
@@ -57,7 +57,7 @@ class ResBlock2(nn.Module):
 
 
 class Generator(nn.Module):
-    """The decoder as the paper has it, over a whole utterance: what is trained, and what the windows must equal."""
+    """The decoder as in the paper, over a whole utterance: training uses it, and the windows must equal it."""
 
     def __init__(
         self,
@@ -101,18 +101,18 @@ class Generator(nn.Module):
 
 
 WINDOW_SIZES = (16, 32, 96)
-"""Frames that a window can have, smallest first. The small ones shorten the wait for the first sound and the end of an
-utterance, where a larger one would be half empty; of the large one a smaller part is context."""
+"""Frames that a window can have, smallest first. Small windows shorten the wait for the first sound and fit the end of
+an utterance, where a larger one would be half empty; in a large window a smaller part is context."""
 
 LARGEST_TENSOR_BYTES = 7 * 2**20
-"""Allocators hand out larger tensors by a slow path (pages mapped anew at every call); larger windows are not used."""
+"""Windows with larger tensors are not used: allocators serve those by a slow path, mapping pages anew at every call."""
 
 
 class Window(NamedTuple):
     """A run of latent frames that is decoded in one go."""
 
     start: int
-    """The first frame of which samples are wanted."""
+    """The first frame whose samples are wanted."""
     frames: int
     """How many frames the window is computed for; one of the sizes."""
     useful: int
@@ -120,11 +120,11 @@ class Window(NamedTuple):
 
 
 def plan_windows(n_frames: int, sizes: Sequence[int] = WINDOW_SIZES) -> Iterator[Window]:
-    """Yield the windows of an utterance, which depend on nothing but its length.
+    """Yield the windows of an utterance, which depend only on its length.
 
     Each size comes once, in rising order, so that every window is ready before the sound of those before it has been
-    heard. Largest ones follow. The end is left to sizes that it fills better: one is taken where more is left than it
-    has frames beyond the next smaller.
+    heard. Windows of the largest size follow. The end gets smaller sizes, which it fills better: a size is used only
+    where more frames are left than it has beyond the next smaller size.
     """
     beyond = [0, *(size - smaller for smaller, size in pairwise(sizes))]
     start = number = 0
@@ -175,15 +175,15 @@ class _Block(NamedTuple):
 
 
 class _Stage(NamedTuple):
-    """An upsampling and the residual blocks after it, the division by their number left to the next stage's weights."""
+    """An upsampling and the residual blocks after it, whose mean is a sum here: the next stage's weights divide it."""
 
     up: _Conv
     rate: int
     trim: int
-    """Samples that the padding of the transposed convolution takes off at each end."""
+    """Samples that the padding of the transposed convolution removes at each end."""
     blocks: tuple[_Block, ...]
     context: int
-    """Samples on each side that the stages to come need."""
+    """Samples on each side that the following stages need."""
 
     def to(self, dtype: torch.dtype) -> "_Stage":
         return self._replace(up=self.up.to(dtype), blocks=tuple(block.to(dtype) for block in self.blocks))
@@ -202,7 +202,7 @@ class _Stage(NamedTuple):
         """Return the transposed convolution of x, cropped to what the blocks need, from an ordinary convolution.
 
         The convolution's channels are the phases of one input step, outermost, so that in channels-last memory its
-        output already is the upsampled signal.
+        output is already the upsampled signal.
         """
         y = self.up(x).permute(0, 2, 3, 1)
         y = y.reshape(1, 1, y.shape[2] * self.rate, y.shape[3] // self.rate).permute(0, 3, 1, 2)
@@ -263,10 +263,10 @@ def _block(block: nn.Module) -> _Block:
 class WindowedDecoder:
     """A Generator that runs on windows of latents and yields the same samples as over the whole utterance.
 
-    Every stage computes just the context that the stages after it need on each side and crops the rest. Columns
-    outside the utterance are set to zero before every convolution, which is what the zero padding of a whole-utterance
-    run does there. All tensors are [1, C, 1, T] in channels-last memory and have one of three sets of shapes,
-    whatever is said. Upsampling kernels exceed their rates by even numbers: T frames make exactly T * hop samples.
+    Every stage computes only the context that the stages after it need on each side and crops the rest. Columns
+    outside the utterance are set to zero before every convolution, as the zero padding of a whole-utterance run does.
+    All tensors are [1, C, 1, T] in channels-last memory and have one of three sets of shapes, whatever the text.
+    Upsampling kernels exceed their rates by even numbers, so T frames make exactly T * hop samples.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -280,7 +280,7 @@ class WindowedDecoder:
             assert isinstance(up, nn.ConvTranspose1d)
             stages.append(_Stage(_phases(up, scale), up.stride[0], int(up.padding[0]), blocks, 0))
             scale = 1 / per_stage
-        # A leaky ReLU passes a positive factor through: the mean over a stage's blocks is left to the weights after it.
+        # A leaky ReLU passes a positive factor through, so the next weights divide the sum over a stage's blocks.
         self._post = _channels_last(generator.conv_post, scale)._replace(padding=0)
         context = int(generator.conv_post.padding[0])
         for i in reversed(range(len(stages))):
@@ -292,7 +292,7 @@ class WindowedDecoder:
         self.window_sizes = self._window_sizes()
 
     def to(self, dtype: torch.dtype) -> "WindowedDecoder":
-        """Return a decoder that computes in dtype; its samples are float32 all the same."""
+        """Return a decoder that computes in dtype; its samples are still float32."""
         other = copy.copy(self)
         other._pre, other._post = self._pre.to(dtype), self._post.to(dtype)
         other._stages = tuple(stage.to(dtype) for stage in self._stages)
@@ -300,7 +300,7 @@ class WindowedDecoder:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the convolutions compute in."""
+        """The type that the convolutions compute in."""
         return self._pre.weight.dtype
 
     def parameters(self) -> Iterator[Tensor]:
@@ -314,7 +314,7 @@ class WindowedDecoder:
             yield from self._cond.parameters()
 
     def windows(self, n_frames: int) -> Iterator[Window]:
-        """Yield the windows in which n_frames are to be decoded."""
+        """Yield the windows in which to decode n_frames."""
         return plan_windows(n_frames, self.window_sizes)
 
     def bias(self, g: Tensor | None) -> Tensor:
@@ -356,7 +356,7 @@ class WindowedDecoder:
         return x
 
     def _window_sizes(self) -> tuple[int, ...]:
-        """Return the sizes at which no tensor of float32 is too large; the smallest is always one."""
+        """Return the sizes at which no tensor of float32 is too large; the smallest size is always among them."""
 
         def largest(frames: int) -> int:
             rate, sizes = 1, []

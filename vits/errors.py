@@ -1,4 +1,6 @@
-"""What can go wrong in the library; every error is a VitsError, and its text is one line meant for a person."""
+"""The errors of the library; each is a VitsError, and its text is one line meant for a person."""
+
+from collections.abc import Iterable
 
 
 class VitsError(Exception):
@@ -22,3 +24,35 @@ class RunawayLength(VitsError):
 
     It happens with a stochastic predictor at an unlucky seed; another seed or a smaller noise_scale_w helps.
     """
+
+
+class TextError(VitsError):
+    """A text cannot be turned into symbols."""
+
+
+class UnspeakableText(TextError):
+    """Nothing in the text can be spoken."""
+
+
+class UnknownCleaner(TextError):
+    """There is no cleaner of that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        """Say which name was asked for and which there are."""
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(f"unknown cleaner {name!r}; known are {', '.join(self.known)}")
+
+
+class UnknownLanguage(TextError):
+    """The language does not exist here, or the cleaner has no front end for it."""
+
+
+class MissingLibrary(TextError):
+    """The Python packages that a language needs are not installed."""
+
+    def __init__(self, language: str, packages: Iterable[str]) -> None:
+        """Say which language needs which packages."""
+        self.language = language
+        self.packages = tuple(packages)
+        super().__init__(f"{language} needs: pip install {' '.join(self.packages)}")

@@ -1,8 +1,9 @@
-"""The parts of VITS before the decoder: text encoder, duration predictors and flow.
+"""The network: text encoder, duration predictors and flow, and all parts together with the decoder.
 
 Follows "Conditional Variational Autoencoder with Adversarial Learning for End-to-End Text-to-Speech" (Kim et al., 2021)
 and, in module names, the checkpoints of github.com/jaywalnut310/vits, so that a state dict loads without renaming.
-Every module takes a mask and is exact under padding: what lies outside the mask never reaches what lies inside.
+Every module before the decoder takes a mask and is exact under padding: positions outside the mask never affect those
+inside.
 
 Axes: B batch, C channels, T symbols or frames, S heads. Masks are float [B, 1, T], 1 inside and 0 outside.
 """
@@ -12,6 +13,15 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vits.config import Shape
+from vits.decoder import Generator
+
+DURATION_FILTER_CHANNELS = 256
+"""Width of the deterministic duration predictor, which no config states."""
+
+DURATION_KERNEL_SIZE = 3
+"""Kernel size of both duration predictors, which no config states."""
 
 RELATIVE_WINDOW = 4
 """Positions on each side that the text encoder's attention knows by distance."""
@@ -65,7 +75,7 @@ class LayerNorm(nn.Module):
 
 
 class MultiHeadAttention(nn.Module):
-    """Self-attention with relative positions (Shaw et al., 2018), shared by the heads."""
+    """Self-attention with relative positions (Shaw et al., 2018), whose embeddings the heads share."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -141,7 +151,7 @@ class Encoder(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Symbol ids to hidden states and to the mean and log deviation of the prior."""
+    """Turns symbol ids into hidden states and the mean and log deviation of the prior."""
 
     def __init__(
         self,
@@ -239,7 +249,7 @@ def inverse_spline(y: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -
         slopes: unnormalised slopes at the inner knots [..., K - 1].
 
     """
-    # log(e^x - 1) is softplus backwards: the outer knots get the slope 1 of the tails.
+    # log(e^x - 1) is the inverse of softplus: the outer knots get the slope 1 of the tails.
     edge = math.log(math.expm1(1 - SPLINE_MIN))
     slopes = SPLINE_MIN + F.softplus(F.pad(slopes, (1, 1), value=edge))
     knots_x, knots_y = (knots(sizes) for sizes in (widths, heights))
@@ -291,7 +301,7 @@ class ConvFlow(nn.Module):
 
 
 class Flip(nn.Module):
-    """The reversal of the channels; it holds a place in the checkpoint's numbering of flows."""
+    """The reversal of the channels, which takes a number among the checkpoint's flows."""
 
     def forward(self, z: Tensor, mask: Tensor, condition: Tensor) -> Tensor:
         """Return z [B, C, T] with its channels in reverse order."""
@@ -318,7 +328,7 @@ class StochasticDurationPredictor(nn.Module):
         if g is not None:
             x = x + self.cond(g)
         condition = self.proj(self.convs(x, mask)) * mask
-        # As in the original, the spline flow next to the affine one is left out when durations are drawn.
+        # As in the original, inference skips the spline flow next to the affine one.
         z = noise
         for flow in [*reversed(self.flows[2:]), self.flows[0]]:
             z = flow(z, mask, condition)
@@ -404,3 +414,39 @@ class ResidualCouplingBlock(nn.Module):
         for coupling in reversed(couplings) if reverse else couplings:
             z = coupling(z.flip(1), mask, g, reverse) if reverse else coupling(z, mask, g, reverse).flip(1)
         return z
+
+
+class Network(nn.Module):
+    """The parts of VITS that synthesis needs, named as in its checkpoints."""
+
+    def __init__(self, shape: Shape, n_symbols: int, n_speakers: int) -> None:
+        super().__init__()
+        gin_channels = shape.gin_channels if n_speakers else 0
+        self.enc_p = TextEncoder(
+            n_symbols,
+            shape.inter_channels,
+            shape.hidden_channels,
+            shape.filter_channels,
+            shape.n_heads,
+            shape.n_layers,
+            shape.kernel_size,
+        )
+        self.dp: StochasticDurationPredictor | DurationPredictor
+        if shape.use_sdp:
+            self.dp = StochasticDurationPredictor(shape.hidden_channels, DURATION_KERNEL_SIZE, gin_channels)
+        else:
+            self.dp = DurationPredictor(
+                shape.hidden_channels, DURATION_FILTER_CHANNELS, DURATION_KERNEL_SIZE, gin_channels
+            )
+        self.flow = ResidualCouplingBlock(shape.inter_channels, shape.hidden_channels, gin_channels)
+        self.dec = Generator(
+            shape.inter_channels,
+            shape.resblock,
+            shape.resblock_kernel_sizes,
+            shape.resblock_dilation_sizes,
+            shape.upsample_rates,
+            shape.upsample_initial_channel,
+            shape.upsample_kernel_sizes,
+            gin_channels,
+        )
+        self.emb_g = nn.Embedding(n_speakers, gin_channels) if n_speakers else None

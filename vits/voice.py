@@ -1,8 +1,8 @@
-"""A voice: text to symbol ids, ids to latents, and latents to windows of samples."""
+"""A voice, which turns text into symbol ids, ids into latents, and latents into windows of samples."""
 
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,53 +13,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vits import text as front_end
-from vits.checkpoint import Config, Network, load_network, read_config
+from vits.checkpoint import load_network
+from vits.config import Config, read_config
 from vits.decoder import Window, WindowedDecoder
 from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker
-from vits.network import StochasticDurationPredictor, use_products
-
-PRECISIONS = ("auto", "float32", "bfloat16")
-"""What the decoder may be asked to compute in; the other parts, a twentieth of the work, are always float32."""
+from vits.limits import DEFAULTS, MAX_SEED, PRECISIONS, RANGES
+from vits.network import Network, StochasticDurationPredictor, use_products
+from vits.text import Prepared
 
 LEAST_BFLOAT16_SNR_DB = 30.0
-"""Signal to noise of bfloat16 against float32 below which "auto" keeps to float32."""
+"""The signal-to-noise ratio of bfloat16 against float32 below which "auto" stays with float32."""
 
 MAX_IDS = 2048
-"""Longest sequence of ids, blanks included: some 80 seconds of speech. Attention's memory grows with its square."""
+"""Longest sequence of ids, blanks included: about 80 seconds of speech. Attention's memory grows with its square."""
 
 MAX_FRAMES = 16384
 """Most frames of a sentence: 190 seconds at 22 050 Hz and 256 samples a frame."""
 
 FRAMES_PER_ID = 40
 SPARE_FRAMES = 200
-"""At length_scale 1, a sentence may have SPARE_FRAMES and FRAMES_PER_ID more for each id: ten times the usual."""
-
-NOISE_SCALES = (0.0, 2.0)
-LENGTH_SCALES = (0.25, 4.0)
-MAX_SEED = 2**63 - 1
+"""At length_scale 1, a sentence may have SPARE_FRAMES, plus FRAMES_PER_ID for each id: ten times what is usual."""
 
 Samples = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A part of a text that is spoken in one go."""
-
-    text: str
-    """As it was written."""
-    ids: tuple[int, ...]
-    """Symbol ids, blanks interspersed as the voice's config says."""
-    pause_s: float
-    """Silence after it in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A text ready to be spoken."""
-
-    sentences: tuple[Sentence, ...]
-    dropped: Mapping[str, int]
-    """Characters that the voice has no symbol for, and how often each was left out."""
 
 
 def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "auto") -> "Voice":
@@ -69,7 +44,7 @@ def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "aut
         checkpoint: a G_*.pth of VITS or VITS-fast-fine-tuning.
         config: the JSON file that belongs to it.
         precision: what the decoder computes in, "float32" or "bfloat16"; "auto" takes bfloat16 where the CPU
-            computes in it and the voice's signal to noise against float32 is at least LEAST_BFLOAT16_SNR_DB.
+            has it and the voice's signal-to-noise ratio against float32 is at least LEAST_BFLOAT16_SNR_DB.
 
     Raises:
         BrokenCheckpoint: one of the files cannot be used; the message names file and key or tensor.
@@ -83,7 +58,7 @@ def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "aut
 
 
 class Voice:
-    """A loaded checkpoint; it has no state that a synthesis changes."""
+    """A loaded checkpoint; a synthesis changes nothing in it."""
 
     def __init__(self, config: Config, network: Network, precision: str = "auto") -> None:
         """Take over the network, whose decoder is rebuilt and cannot run by itself afterwards."""
@@ -99,12 +74,12 @@ class Voice:
 
     @property
     def sample_rate_hz(self) -> int:
-        """Samples a second."""
+        """Samples per second."""
         return self._config.sample_rate_hz
 
     @property
     def hop_length(self) -> int:
-        """Samples a frame."""
+        """Samples per frame."""
         return self._config.hop_length
 
     @property
@@ -114,11 +89,11 @@ class Voice:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages that the config says the voice speaks; where it says nothing, those of the front end."""
+        """The voice's languages by its config; where that says nothing, those of the front end."""
         return self._config.languages or front_end.languages(self.cleaner)
 
     def languages_of(self, speaker: int) -> tuple[str, ...]:
-        """Return the languages that the config says one speaker speaks; where it says nothing, the voice's."""
+        """Return one speaker's languages by the config; where that says nothing, the voice's."""
         by_id = {self._config.speakers[name]: rows for name, rows in self._config.speaker_languages.items()}
         return by_id.get(speaker, self.languages)
 
@@ -129,7 +104,7 @@ class Voice:
 
     @property
     def parameter_bytes(self) -> int:
-        """Memory of the weights."""
+        """The memory that the weights take."""
         tensors = [*self._network.parameters(), *self._decoder.parameters()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -137,62 +112,62 @@ class Voice:
         """Return the symbol ids of a text as one sentence, blanks interspersed as the config says.
 
         Raises:
-            TextError: (of vits.text.errors) the text or the language cannot be spoken.
+            TextError: the text or the language cannot be spoken.
 
         """
-        prepared = self._prepared(text, lang)
-        return list(self._with_blanks([id for sentence in prepared.sentences for id in sentence.ids]))
+        prepared = self._prepared(text, lang, normalize=True, speaker=0, add_blank=False)
+        ids = [id for sentence in prepared.sentences for id in sentence.ids]
+        return list(front_end.with_blanks(ids)) if self._config.add_blank else ids
 
-    def prepare(self, text: str, lang: str = "auto", mend: bool = True, speaker: int = 0) -> Prepared:
-        """Return a text's sentences with their ids, and the characters that could not be spoken.
+    def prepare(self, text: str, lang: str = "auto", normalize: bool = True, speaker: int = 0) -> Prepared:
+        """Return a text's sentences with their ids, and the characters that cannot be spoken.
 
         Args:
             text: anything.
             lang: the language of all of it, or "auto".
-            mend: whether numbers, units and signs are put into words that the cleaner would otherwise drop or misread.
+            normalize: whether numbers, units and signs are put into words that the cleaner would otherwise drop or
+                misread.
             speaker: whose languages decide where the script does not.
 
         Raises:
-            TextError: (of vits.text.errors) the text or the language cannot be spoken.
+            TextError: the text or the language cannot be spoken.
 
         """
-        prepared = self._prepared(text, lang, mend, speaker)
-        sentences = (Sentence(s.written, self._with_blanks(s.ids), s.pause_s) for s in prepared.sentences)
-        return Prepared(tuple(sentences), prepared.dropped)
+        return self._prepared(text, lang, normalize, speaker, self._config.add_blank)
 
     def durations(
         self,
         ids: Sequence[int],
         speaker: int = 0,
-        noise_scale_w: float = 0.8,
-        length_scale: float = 1.0,
+        noise_scale_w: float = DEFAULTS["noise_scale_w"],
+        length_scale: float = DEFAULTS["length_scale"],
         seed: int = 0,
     ) -> NDArray[np.int64]:
         """Return how many frames `stream` speaks each id for, int64 [len(ids)]; it raises what `stream` does."""
-        settings = self._settings(ids, speaker, 0.0, noise_scale_w, length_scale, seed)
-        frames: NDArray[np.int64] = self._encoded(settings, _noise_source(seed)).durations.numpy()
+        synthesis = self._checked(ids, speaker, 0.0, noise_scale_w, length_scale, seed)
+        frames: NDArray[np.int64] = self._encoded(synthesis, _noise_source(seed)).durations.numpy()
         return frames
 
     def stream(
         self,
         ids: Sequence[int],
         speaker: int = 0,
-        noise_scale: float = 0.667,
-        noise_scale_w: float = 0.8,
-        length_scale: float = 1.0,
+        noise_scale: float = DEFAULTS["noise_scale"],
+        noise_scale_w: float = DEFAULTS["noise_scale_w"],
+        length_scale: float = DEFAULTS["length_scale"],
         seed: int = 0,
     ) -> Iterator[Samples]:
-        """Return an iterator over the samples, float32 [n] in [-1, 1], a window each.
+        """Return an iterator over the samples, float32 [n] in [-1, 1], one window at a time.
 
-        Arguments are checked at the call. The first step computes the latents and the first window, each later step a
+        Arguments are checked at the call. The first step computes the latents and the first window, each later step one
         window. Equal arguments give equal samples, whatever else was or is being spoken.
 
         Args:
             ids: what `ids` or `prepare` returned; at most MAX_IDS.
             speaker: one of the values of `speakers`; 0 for a voice with a single one.
-            noise_scale: how much the sound varies, in NOISE_SCALES.
-            noise_scale_w: how much durations vary, in NOISE_SCALES; without effect on voices with use_sdp false.
-            length_scale: factor on all durations, in LENGTH_SCALES.
+            noise_scale: how much the sound varies, within its range in RANGES.
+            noise_scale_w: how much durations vary, within its range; without effect on voices with use_sdp false.
+            length_scale: factor on all durations, within its range.
             seed: which of the possible recordings, from 0 to MAX_SEED.
 
         Raises:
@@ -202,11 +177,11 @@ class Voice:
                 predicted, times length_scale where that is above 1, or more than MAX_FRAMES.
 
         """
-        return self._windows(self._settings(ids, speaker, noise_scale, noise_scale_w, length_scale, seed))
+        return self._windows(self._checked(ids, speaker, noise_scale, noise_scale_w, length_scale, seed))
 
-    def _windows(self, settings: "_Settings") -> Iterator[Samples]:
-        # Inference mode belongs to a thread and ends with each step: a generator must not hold it between two.
-        z, bias = self._latents(settings)
+    def _windows(self, synthesis: "_Synthesis") -> Iterator[Samples]:
+        # Inference mode belongs to a thread, so a generator must leave it before it yields.
+        z, bias = self._latents(synthesis)
         for window in self._decoder.windows(z.shape[2]):
             yield self._decoded(z, window, bias)
 
@@ -216,32 +191,32 @@ class Voice:
         return samples
 
     @torch.inference_mode()
-    def _latents(self, settings: "_Settings") -> tuple[Tensor, Tensor]:
+    def _latents(self, synthesis: "_Synthesis") -> tuple[Tensor, Tensor]:
         """Return the latents [1, C, T] of an utterance and the decoder's bias for its speaker."""
-        source = _noise_source(settings.seed)
-        encoded = self._encoded(settings, source)
+        source = _noise_source(synthesis.seed)
+        encoded = self._encoded(synthesis, source)
         m_p, logs_p = (x.repeat_interleave(encoded.durations, dim=2) for x in (encoded.m_p, encoded.logs_p))
         noise = torch.randn(m_p.shape, generator=source)
-        z_p = m_p + noise * torch.exp(logs_p) * settings.noise_scale
+        z_p = m_p + noise * torch.exp(logs_p) * synthesis.noise_scale
         z = self._network.flow(z_p, torch.ones(1, 1, z_p.shape[2]), encoded.g)
         return z, self._decoder.bias(encoded.g)
 
     @torch.inference_mode()
-    def _encoded(self, settings: "_Settings", source: torch.Generator) -> "_Encoded":
+    def _encoded(self, synthesis: "_Synthesis", source: torch.Generator) -> "_Encoded":
         """Return what the text encoder and the duration predictor make of the ids."""
-        network, n_ids = self._network, len(settings.ids)
-        g = None if network.emb_g is None else network.emb_g(torch.tensor([settings.speaker]))[:, :, None]
+        network, n_ids = self._network, len(synthesis.ids)
+        g = None if network.emb_g is None else network.emb_g(torch.tensor([synthesis.speaker]))[:, :, None]
         mask = torch.ones(1, 1, n_ids)
-        x, m_p, logs_p = network.enc_p(torch.tensor([settings.ids]), mask)
+        x, m_p, logs_p = network.enc_p(torch.tensor([synthesis.ids]), mask)
         if isinstance(network.dp, StochasticDurationPredictor):
-            noise = torch.randn((1, 2, n_ids), generator=source) * settings.noise_scale_w
+            noise = torch.randn((1, 2, n_ids), generator=source) * synthesis.noise_scale_w
             log_durations = network.dp(x, mask, noise, g)
         else:
             log_durations = network.dp(x, mask, g)
-        frames = torch.ceil(torch.exp(log_durations) * settings.length_scale)[0, 0]
-        return _Encoded(m_p, logs_p, _bounded(frames, settings.length_scale), g)
+        frames = torch.ceil(torch.exp(log_durations) * synthesis.length_scale)[0, 0]
+        return _Encoded(m_p, logs_p, _bounded(frames, synthesis.length_scale), g)
 
-    def _settings(
+    def _checked(
         self,
         ids: Sequence[int],
         speaker: int,
@@ -249,7 +224,7 @@ class Voice:
         noise_scale_w: float,
         length_scale: float,
         seed: int,
-    ) -> "_Settings":
+    ) -> "_Synthesis":
         """Return the arguments of a synthesis, checked."""
         numbers = tuple(_whole("an id", number, len(self._config.symbols) - 1) for number in ids)
         if not 0 < len(numbers) <= MAX_IDS:
@@ -258,32 +233,32 @@ class Voice:
             speaker = _whole("speaker", speaker, self._n_speakers - 1)
         except BadRequest as error:
             raise UnknownSpeaker(str(error)) from None
-        return _Settings(
+        return _Synthesis(
             numbers,
             speaker,
-            _within("noise_scale", noise_scale, NOISE_SCALES),
-            _within("noise_scale_w", noise_scale_w, NOISE_SCALES),
-            _within("length_scale", length_scale, LENGTH_SCALES),
+            _within_range("noise_scale", noise_scale),
+            _within_range("noise_scale_w", noise_scale_w),
+            _within_range("length_scale", length_scale),
             _whole("seed", seed, MAX_SEED),
         )
 
-    def _prepared(self, text: str, lang: str, mend: bool = True, speaker: int = 0) -> front_end.Prepared:
-        declared = self.languages_of(speaker) if self._config.languages else ()
-        return front_end.prepare(text, self.cleaner, self._config.symbols, lang, declared, mend)
-
-    def _with_blanks(self, ids: Sequence[int]) -> tuple[int, ...]:
-        if not self._config.add_blank:
-            return tuple(ids)
-        blanked = [0] * (2 * len(ids) + 1)
-        blanked[1::2] = ids
-        return tuple(blanked)
+    def _prepared(self, text: str, lang: str, normalize: bool, speaker: int, add_blank: bool) -> Prepared:
+        return front_end.prepare(
+            text,
+            self.cleaner,
+            self._config.symbols,
+            lang,
+            declared_languages=self.languages_of(speaker) if self._config.languages else (),
+            normalize=normalize,
+            add_blank=add_blank,
+        )
 
     def _bfloat16_will_do(self) -> bool:
         """Whether the decoder in bfloat16 is close enough to itself in float32, on two short windows."""
         ids = tuple(number % len(self._config.symbols) for number in range(48))
         try:
-            z, bias = self._latents(_Settings(ids, 0, 0.667, 0.0, 1.0, seed=0))
-        except RunawayLength:  # Such a text is no speech; a voice may refuse it and still be sound.
+            z, bias = self._latents(_Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0))
+        except RunawayLength:  # These ids are not speech; a voice may refuse them and still be sound.
             return False
         rough, rough_bias = self._decoder.to(torch.bfloat16), bias.to(torch.bfloat16)
         signal = noise = 0.0
@@ -296,7 +271,7 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
-class _Settings:
+class _Synthesis:
     """The checked arguments of a synthesis."""
 
     ids: tuple[int, ...]
@@ -309,12 +284,12 @@ class _Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """What is known of an utterance before its latents."""
+    """An utterance after the text encoder and the duration predictor."""
 
     m_p: Tensor
     logs_p: Tensor
     durations: Tensor
-    """int64 [T], frames of each id."""
+    """int64 [T], the frames of each id."""
     g: Tensor | None
 
 
@@ -328,7 +303,7 @@ def _bounded(frames: Tensor, length_scale: float) -> Tensor:
     """Return durations as int64 [T], at least one frame in all."""
     limit = min(MAX_FRAMES, round((SPARE_FRAMES + FRAMES_PER_ID * len(frames)) * max(1.0, length_scale)))
     total = float(frames.double().sum())
-    if not total <= limit:  # nan is no number of frames either
+    if not total <= limit:  # so that nan is refused too
         raise RunawayLength(
             f"the voice would speak {len(frames)} symbols for {total:.0f} frames, expected at most {limit}: "
             "try another seed, or a smaller noise_scale_w or length_scale"
@@ -346,7 +321,7 @@ def _noise_source(seed: int) -> torch.Generator:
 def _whole(name: str, value: object, most: int) -> int:
     """Return a whole number from 0 to most."""
     try:
-        number = operator.index(value)  # type: ignore[arg-type]  # what has no index raises
+        number = operator.index(value)  # type: ignore[arg-type]  # other types raise TypeError
     except TypeError:
         raise BadRequest(f"{name} is {value!r}, expected a whole number") from None
     if not 0 <= number <= most:
@@ -354,20 +329,20 @@ def _whole(name: str, value: object, most: int) -> int:
     return number
 
 
-def _within(name: str, value: float, limits: tuple[float, float]) -> float:
-    """Return a number within limits; nan is within none."""
-    least, most = limits
+def _within_range(name: str, value: float) -> float:
+    """Return a number within the range of its name; nan is in no range."""
+    least, most = RANGES[name]
     if not isinstance(value, int | float) or not least <= value <= most:
         raise BadRequest(f"{name} is {value!r}, expected {least:g} to {most:g}")
     return float(value)
 
 
 def _speakers(config: Config, n_speakers: int) -> dict[str, int]:
-    """Return the speakers' names and ids: none where there is one voice, numbers where the config gives no names."""
+    """Return the speakers' ids by name: none where there is one speaker, numbers as names where the config has none."""
     for name, number in config.speakers.items():
         if number >= n_speakers:
             raise BrokenCheckpoint(
-                f"{config.path}: speakers.{name} is {number}, expected less than {n_speakers}, "
+                f"{config.path}: speakers: {name} = {number}: expected less than {n_speakers}, "
                 "the number of voices in the checkpoint"
             )
     if n_speakers == 1:

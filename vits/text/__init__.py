@@ -2,14 +2,14 @@
 
 clean("[EN]Hello.[EN]", "cjke_cleaners2")    the text in a cleaner's symbols, exactly as in training
 to_ids(cleaned, symbols)                     those symbols' ids
-prepare("Hello. 你好。", cleaner, symbols)     any text, tagged, mended and cut into sentences of ids
+prepare("Hello. 你好。", cleaner, symbols)     any text, tagged, normalized and cut into sentences of ids
 """
 
 from __future__ import annotations
 
+from vits.errors import MissingLibrary, TextError, UnknownCleaner, UnknownLanguage, UnspeakableText
 from vits.text.cleaners import CLEANERS, clean, languages
-from vits.text.errors import MissingLibrary, TextError, UnknownCleaner, UnknownLanguage, UnspeakableText
-from vits.text.preparation import MAX_CHARACTERS, Prepared, Sentence, prepare, to_ids
+from vits.text.preparation import MAX_CHARACTERS, Prepared, Sentence, prepare, to_ids, with_blanks
 
 __all__ = [
     "CLEANERS",
@@ -25,4 +25,5 @@ __all__ = [
     "languages",
     "prepare",
     "to_ids",
+    "with_blanks",
 ]

@@ -1,4 +1,4 @@
-"""Which language each part of a text is in, by its script: what users would otherwise write as [ZH]...[ZH] tags."""
+"""The language of each part of a text, told by its script, so that users need not write tags such as [ZH]...[ZH]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 TAGS = {"ZH": "zh", "JA": "ja", "KO": "ko", "KR": "ko", "SA": "sa", "EN": "en"}
-"""Languages by tag. The cleaners say [KO]; the script that tags VITS-fast-fine-tuning's training texts says [KR]."""
+"""Languages by tag. The cleaners expect [KO]; the script that tags VITS-fast-fine-tuning's texts writes [KR]."""
 
 _TAGGED = re.compile(rf"\[({'|'.join(TAGS)})\](.*?)\[\1\]", re.DOTALL)
 _TAG = re.compile(rf"\[(?:{'|'.join(TAGS)})\]")

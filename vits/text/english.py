@@ -1,4 +1,4 @@
-"""English text as IPA, word by word from the CMU dictionary: what the multilingual cleaners use.
+"""English text as IPA, word by word from the CMU dictionary, for the multilingual cleaners.
 
 Follows english.py of VITS-fast-fine-tuning and, for the dictionary and the placing of stress, eng_to_ipa 0.0.2 (MIT),
 whose database is read where pip put it. The package itself is never imported: it reads the whole table at every call.
@@ -88,6 +88,7 @@ _TO_LAZY = str.maketrans(
     }
 )
 _TO_IPA2 = str.maketrans({"r": "ɹ", "ʤ": "dʒ", "ʧ": "tʃ"})
+_TO_CJKE = str.maketrans({"ɑ": "a", "ɔ": "o", "ɛ": "e", "ɪ": "i", "ʊ": "u"})
 
 
 def expand_abbreviations(text: str) -> str:
@@ -148,7 +149,7 @@ def _place_stress(placed: list[str], bare: list[str], mark: str) -> bool:
     """Whether the stress mark still has to go to the coming vowel; otherwise it has been put into `placed`.
 
     `bare` are the same phones without marks. Where the onset is searched from the last phone, the original
-    compares it with the word's first one, and so must we.
+    compares it with the word's first one, and this does too.
     """
     for back in range(len(placed) - 1, -1, -1):
         phone = bare[back]
@@ -230,7 +231,12 @@ def to_lazy_ipa(text: str) -> str:
     return to_ipa(text).translate(_TO_LAZY)
 
 
+def to_cjke_ipa(text: str) -> str:
+    """English text in the IPA of cjke_cleaners."""
+    return to_ipa2(text).translate(_TO_CJKE)
+
+
 def to_ipa2(text: str) -> str:
-    """English text in the IPA of the cjke cleaners, with dark l."""
+    """English text in the IPA of cjke_cleaners2, with dark l."""
     text = re.sub(r"l([^aeiouæɑɔəɛɪʊ ]*(?: |$))", r"ɫ\1", to_ipa(text))
     return text.translate(_TO_IPA2).replace("...", "…")

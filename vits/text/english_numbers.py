@@ -1,7 +1,7 @@
 """English words for numbers, as inflect 7 writes them for the Tacotron cleaners.
 
-Our own words, because importing inflect takes over a second and loads a type checker. What they follow:
-`normalize_numbers` of keithito's Tacotron, which VITS and its forks carry along.
+This follows `normalize_numbers` of keithito's Tacotron, which VITS and its forks use. inflect itself is not used,
+because importing it takes over a second and loads a type checker.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from vits.text.english import expand_abbreviations, to_ascii
 from vits.text.libraries import load
 
 _logger = logging.getLogger(__name__)
-_logger.setLevel(logging.ERROR)  # phonemizer warns where espeak joins words, which it does all the time.
+_logger.setLevel(logging.ERROR)  # phonemizer warns wherever espeak joins words, which is often.
 
 
 @cache
@@ -28,16 +28,25 @@ def _phonemize() -> Any:
     return load("phonemizer", language).phonemize
 
 
-def to_phonemes(text: str, *, punctuation: bool, stress: bool) -> str:
-    """English text in espeak's American phonemes."""
+def to_phonemes(text: str) -> str:
+    """English text as english_cleaners2 has it: espeak's American phonemes, stress and punctuation."""
+    return _spoken(text, marked=True)
+
+
+def to_bare_phonemes(text: str) -> str:
+    """English text as english_cleaners has it: espeak's American phonemes alone."""
+    return _spoken(text, marked=False)
+
+
+def _spoken(text: str, *, marked: bool) -> str:
     text = expand_abbreviations(to_ascii(text).lower())
     phonemes: str = _phonemize()(
         text,
         language="en-us",
         backend="espeak",
         strip=True,
-        preserve_punctuation=punctuation,
-        with_stress=stress,
+        preserve_punctuation=marked,
+        with_stress=marked,
         logger=_logger,
     )
     return re.sub(r"\s+", " ", phonemes)

@@ -10,7 +10,7 @@ from typing import Any
 
 from vits.text.english import to_ascii
 from vits.text.libraries import load
-from vits.text.rules import apply_rules, compile_rules
+from vits.text.rules import apply_rules, compile_rules, replace_all
 
 _WORD = r"A-Za-z\d\u3005\u3040-\u30ff\u4e00-\u9fff\uff11-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9d"
 _FRAGMENT_OR_MARK = re.compile(f"([{_WORD}]+)|([^{_WORD}])")
@@ -86,11 +86,31 @@ def to_romaji(text: str) -> str:
     return romaji
 
 
+def to_closed_romaji(text: str) -> str:
+    """Japanese text as japanese_cleaners has it: in romaji, closed by a full stop."""
+    return re.sub(r"([A-Za-z])$", r"\1.", to_romaji(text))
+
+
+def to_closed_romaji2(text: str) -> str:
+    """Japanese text as japanese_cleaners2 has it: with single symbols for ts and for three dots."""
+    return to_closed_romaji(text).replace("ts", "ʦ").replace("...", "…")
+
+
+def to_mixture_romaji(text: str) -> str:
+    """Japanese text in the romaji of zh_ja_mixture_cleaners."""
+    return replace_all((("ts", "ʦ"), ("u", "ɯ"), ("...", "…")), to_romaji(text))
+
+
 def to_ipa(text: str) -> str:
-    """Japanese text in the IPA of cjks_cleaners and cjke_cleaners."""
+    """Japanese text in the IPA of cjks_cleaners."""
     text = to_romaji(text).replace("...", "…")
     text = re.sub(r"([aiueo])\1+", lambda match: match[1] + "ː" * (len(match[0]) - 1), text)
     return apply_rules(_TO_IPA, apply_rules(_HATSUON, apply_rules(_SOKUON, text)))
+
+
+def to_cjke_ipa(text: str) -> str:
+    """Japanese text in the IPA of cjke_cleaners."""
+    return replace_all((("ʧ", "tʃ"), ("ʦ", "ts"), ("ʥ", "dz")), to_ipa(text))
 
 
 def to_ipa2(text: str) -> str:

@@ -165,15 +165,20 @@ def _letters(character: str) -> str:
 
 
 def to_letters(text: str) -> str:
-    """Korean text in single letters, compound ones divided: what korean_cleaners speaks."""
+    """Korean text in single letters, compound ones divided."""
     text = _expand_numbers(spell_latin(text, _LETTER_NAMES))
     return replace_all(_DIVIDED, "".join(_letters(character) for character in text))
+
+
+def to_closed_letters(text: str) -> str:
+    """Korean text as korean_cleaners has it: in single letters, closed by a full stop."""
+    return re.sub(r"([\u3131-\u3163])$", r"\1.", to_letters(text))
 
 
 @lru_cache(maxsize=1024)
 def _romanise(run: str) -> str:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # ko-pron calls re.sub as Python 3.13 no longer likes it.
+        warnings.simplefilter("ignore", DeprecationWarning)  # for how ko-pron calls re.sub
         ipa: str = load("ko_pron", "Korean").romanise(run, "ipa")
     return ipa.partition("] ~ [")[0]
 

@@ -1,14 +1,15 @@
-"""The packages that languages need, found when a text first needs them."""
+"""The packages that languages need, loaded when a text first needs them."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vits.text.errors import MissingLibrary
+from vits.errors import MissingLibrary
 
 PACKAGES = {
     "Chinese": ("pypinyin==0.54.0", "rjieba==0.2.2"),
@@ -34,3 +35,15 @@ def data_file(package: str, name: str, language: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingLibrary(language, PACKAGES[language])
     return Path(spec.submodule_search_locations[0]) / name
+
+
+def versions() -> list[str]:
+    """The installed packages of all languages with their versions: readings depend on them."""
+    installed = []
+    for requirement in sorted({requirement for packages in PACKAGES.values() for requirement in packages}):
+        package = requirement.partition("==")[0]
+        try:
+            installed.append(f"{package}=={importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return installed

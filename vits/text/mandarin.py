@@ -210,6 +210,11 @@ def to_bopomofo(text: str) -> str:
     return spell_latin(spoken, _LETTER_NAMES)
 
 
+def to_closed_bopomofo(text: str) -> str:
+    """Chinese text as chinese_cleaners has it: closed by a full stop; [ZH] tags are allowed and mean nothing."""
+    return re.sub(r"([ˉˊˇˋ˙])$", r"\1。", to_bopomofo(text.replace("[ZH]", "")))
+
+
 def to_romaji(text: str) -> str:
     """Chinese text in the romaji of zh_ja_mixture_cleaners."""
     text = apply_rules(_ROMAJI_GLIDES, replace_all(_ROMAJI, to_bopomofo(text)))
@@ -217,8 +222,13 @@ def to_romaji(text: str) -> str:
 
 
 def to_lazy_ipa(text: str) -> str:
-    """Chinese text in the IPA of cjks_cleaners and cjke_cleaners."""
+    """Chinese text in the IPA of cjks_cleaners."""
     return apply_rules(_ROMAJI_TO_LAZY_IPA, to_romaji(text))
+
+
+def to_cjke_ipa(text: str) -> str:
+    """Chinese text in the IPA of cjke_cleaners."""
+    return replace_all((("ʧ", "tʃ"), ("ʦ", "ts"), ("ɥan", "ɥæn")), to_lazy_ipa(text))
 
 
 def to_ipa(text: str) -> str:

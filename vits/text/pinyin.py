@@ -1,8 +1,8 @@
 """Bopomofo readings of Chinese words, as pypinyin 0.54 gives them, from its two data files.
 
-`pypinyin.lazy_pinyin` is not called, because importing pypinyin costs 53 MB and this 12: it keeps every syllable of
-47 000 phrases as an object of its own, and every prefix of every phrase. Its data files (MIT) hold what matters; the
-segmentation (seg/mmseg.py) and the change to Bopomofo (style/bopomofo.py) are followed here and tested against it.
+`pypinyin.lazy_pinyin` is not called, because importing pypinyin costs 53 MB and this module 12: pypinyin keeps every
+syllable of 47 000 phrases, and every prefix of every phrase, as an object of its own. The readings are those of its
+data files (MIT); segmentation follows its seg/mmseg.py and Bopomofo its style/bopomofo.py, and tests compare both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a text as people write it to sentences of symbol ids."""
+"""A text as people write it, prepared as sentences of symbol ids."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vits.errors import UnknownLanguage, UnspeakableText
+from vits.limits import LANGUAGES
 from vits.text import auto, sentences
 from vits.text.auto import Span
-from vits.text.cleaners import Cleaner, find
-from vits.text.errors import UnknownLanguage, UnspeakableText
-from vits.text.mend import mend as mended
-from vits.text.mend import unify
+from vits.text.cleaners import Cleaner, find, tag_of
+from vits.text.normalize import normalize as normalized
+from vits.text.normalize import unify
 
-LANGUAGES = ("zh", "ja", "ko", "en", "sa")
 MAX_CHARACTERS = 200
-"""Longest sentence in characters; longer ones are cut at commas, else at blanks."""
+"""Longest sentence in characters; longer ones are cut at commas, or else at blanks."""
 MAX_SYMBOLS = 500
-"""Most symbols of a sentence. Digits and Chinese letters' names take many each, so length alone does not bound it."""
+"""Most symbols of a sentence, without blanks. A digit or a letter's name has many, so characters do not bound them."""
 
-_TAG_OF = {"zh": "ZH", "ja": "JA", "ko": "KO", "sa": "SA", "en": "EN"}
 _SPOKEN_MARKS = frozenset("%&@#‰％＆＠＃")
 
 
@@ -29,26 +28,26 @@ _SPOKEN_MARKS = frozenset("%&@#‰％＆＠＃")
 class Sentence:
     """A part of a text that is spoken in one go."""
 
-    text: str
-    """As the cleaner is given it: numbers and symbols mended, languages tagged."""
+    written: str
+    """The part as it was written, without language tags."""
+    normalized: str
+    """What the cleaner was given: numbers and signs in words, each language in its tags."""
     cleaned: str
-    """What the cleaner made of it."""
+    """What the cleaner made of it, characters that the voice has no symbol for included."""
     ids: tuple[int, ...]
-    """The ids of those of its characters that the symbol table has, without blanks between them."""
+    """The symbol ids that the voice is to speak, with blanks between them where it was trained with blanks."""
     pause_s: float
     """Silence that should follow, in seconds."""
-    written: str
-    """As it was written, without language tags."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A text ready for a model."""
+    """A text ready to be spoken."""
 
     sentences: tuple[Sentence, ...]
     """What is to be spoken, in order; at least one."""
     dropped: Mapping[str, int]
-    """How often each letter, digit or symbol of the text had to be left out."""
+    """How often each letter, digit or symbol of the text was left out, because the voice cannot speak it."""
 
 
 def to_ids(cleaned: str, symbols: Sequence[str]) -> list[int]:
@@ -57,26 +56,33 @@ def to_ids(cleaned: str, symbols: Sequence[str]) -> list[int]:
     return [id_of[character] for character in cleaned if character in id_of]
 
 
+def with_blanks(ids: Sequence[int]) -> tuple[int, ...]:
+    """The ids with the blank, which is symbol 0, between them and at both ends."""
+    blanked = [0] * (2 * len(ids) + 1)
+    blanked[1::2] = ids
+    return tuple(blanked)
+
+
 def _is_spoken(character: str) -> bool:
-    """Whether a listener would miss it: letters, digits and symbols, but no marks and blanks."""
+    """Whether a listener would miss the character: true for letters, digits and symbols, not for marks and blanks."""
     category = unicodedata.category(character)
     return category[0] in "LN" or category in ("Sc", "Sm", "So") or character in _SPOKEN_MARKS
 
 
-class _Speaker:
-    """One text's way through one cleaner, with the count of what could not be spoken."""
+class _Preparation:
+    """The preparation of one text for one voice, with the count of what cannot be spoken."""
 
-    def __init__(self, cleaner: Cleaner, symbols: Sequence[str], *, mend: bool) -> None:
+    def __init__(self, cleaner: Cleaner, symbols: Sequence[str], *, normalize: bool, add_blank: bool) -> None:
         self._cleaner = cleaner
         self._symbols = symbols
         self._symbol_set = frozenset(symbols)
-        self._mend = mend
+        self._normalize = normalize
+        self._add_blank = add_blank
         self.dropped: Counter[str] = Counter()
 
     def sentences(self, spans: list[Span], pause_s: float) -> list[Sentence]:
-        """The sentence that the spans make; two or more where it has too many symbols; none if it says nothing."""
-        tagged = [self._tagged(span) for span in spans if span.language]
-        text = "".join(tagged)
+        """The sentence of these spans: several where it has too many symbols, none where it says nothing."""
+        text = "".join(self._tagged(span) for span in spans if span.language)
         cleaned = self._cleaner.clean(text)
         ids = tuple(to_ids(cleaned, self._symbols))
         written = "".join(span.text for span in spans)
@@ -86,18 +92,27 @@ class _Speaker:
                 *self.sentences(_slice(spans, first.start, first.end), first.pause_s),
                 *self.sentences(_slice(spans, second.start, second.end), pause_s),
             ]
-        self._count_dropped(spans, text, cleaned)
+        self._count_dropped(spans, cleaned)
         if not any(unicodedata.category(self._symbols[index])[0] == "L" for index in ids):
             return []
-        return [Sentence(text, cleaned, ids, pause_s, written.strip())]
+        sentence = Sentence(
+            written=written.strip(),
+            normalized=text,
+            cleaned=cleaned,
+            ids=with_blanks(ids) if self._add_blank else ids,
+            pause_s=pause_s,
+        )
+        return [sentence]
 
     def _tagged(self, span: Span) -> str:
         assert span.language
-        text = mended(span.text, span.language, from_dictionary=self._cleaner.tagged) if self._mend else span.text
-        tag = f"[{_TAG_OF[span.language]}]" if self._cleaner.tagged else ""
+        text = span.text
+        if self._normalize:
+            text = normalized(text, span.language, from_dictionary=self._cleaner.tagged)
+        tag = tag_of(span.language) if self._cleaner.tagged else ""
         return f"{tag}{text}{tag}" if text.strip() else ""
 
-    def _count_dropped(self, spans: list[Span], text: str, cleaned: str) -> None:
+    def _count_dropped(self, spans: list[Span], cleaned: str) -> None:
         for span in spans:
             if span.language is None:
                 self.dropped.update(filter(_is_spoken, span.text))
@@ -110,10 +125,10 @@ class _Speaker:
                 self.dropped[character] += min(count, written[character])
 
     def _silent(self, span: Span) -> list[str]:
-        """The characters that leave nothing behind when Japanese and English marks are put into ASCII."""
+        """The characters that are lost when the front ends of Japanese and English put marks into ASCII."""
         from vits.text.english import to_ascii
 
-        text = mended(span.text, span.language or "", from_dictionary=False) if self._mend else span.text
+        text = normalized(span.text, span.language or "", from_dictionary=False) if self._normalize else span.text
         silent = [character for character in text if _is_spoken(character) and not to_ascii(character).strip()]
         if span.language == "ja":
             from vits.text.japanese import unread
@@ -138,7 +153,7 @@ def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
     if language == "auto":
         return None if cleaner.tagged else cleaner.languages[0]
     if language not in LANGUAGES:
-        raise UnknownLanguage(f"unknown language {language!r}; known are auto, {', '.join(LANGUAGES)}")
+        raise UnknownLanguage(f"unknown language {language!r}; known are {', '.join(LANGUAGES)}")
     if language not in cleaner.languages:
         raise UnknownLanguage(f"{name} speaks {', '.join(cleaner.languages)}, but not {language}")
     return language
@@ -150,40 +165,42 @@ def prepare(
     symbols: Sequence[str],
     lang: str = "auto",
     declared_languages: Sequence[str] = (),
-    mend: bool = True,
+    normalize: bool = True,
+    add_blank: bool = False,
     max_characters: int = MAX_CHARACTERS,
 ) -> Prepared:
-    """The sentences of a text in symbol ids, and the characters that could not be spoken.
+    """The sentences of a text in symbol ids, and the characters that cannot be spoken.
 
     Args:
         text: what is to be spoken; parts may stand between language tags such as [ZH]...[ZH].
         cleaner: the cleaner of the model's config.
         symbols: the model's symbol table, in the order of ids.
-        lang: the language of what stands in no tag, zh, ja, ko, en or sa; "auto" tells by script.
-        declared_languages: languages the model is said to speak; they decide where the script does not.
-        mend: whether numbers, dates, units and the like are put into words before the cleaner gets them.
+        lang: the language of the text outside tags, one of LANGUAGES; "auto" tells it by script.
+        declared_languages: the languages that the model speaks; they decide where the script does not.
+        normalize: whether numbers, dates, units and the like are put into words before the cleaner gets them.
+        add_blank: whether the model was trained with blanks between symbols.
         max_characters: the longest sentence.
 
     Raises:
         UnknownCleaner: no front end has that name.
-        UnknownLanguage: lang is none of these, or none of the cleaner's.
+        UnknownLanguage: lang is not in LANGUAGES, or the cleaner does not speak it.
         UnspeakableText: nothing in the text can be spoken.
         MissingLibrary: a language in the text needs packages that are not installed.
 
     """
     front_end = find(cleaner)
     language = _checked_language(lang, front_end, cleaner)
-    speaker = _Speaker(front_end, symbols, mend=mend)
+    preparation = _Preparation(front_end, symbols, normalize=normalize, add_blank=add_blank)
     text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
-    speaker.dropped.update(re.findall("[\ud800-\udfff]", text))
+    preparation.dropped.update(re.findall("[\ud800-\udfff]", text))
     text = re.sub("[\ud800-\udfff]", "", text)
-    spans = auto.spans(unify(text) if mend else text, front_end.languages, declared_languages, language)
+    spans = auto.spans(unify(text) if normalize else text, front_end.languages, declared_languages, language)
     written = "".join(span.text for span in spans)
     spoken = [
         sentence
         for piece in sentences.split(written, max_characters)
-        for sentence in speaker.sentences(_slice(spans, piece.start, piece.end), piece.pause_s)
+        for sentence in preparation.sentences(_slice(spans, piece.start, piece.end), piece.pause_s)
     ]
     if not spoken:
         raise UnspeakableText("nothing in this text can be spoken")
-    return Prepared(tuple(spoken), dict(speaker.dropped))
+    return Prepared(tuple(spoken), dict(preparation.dropped))

@@ -1,4 +1,4 @@
-"""Ordered replacements, the one tool that every front end shares."""
+"""Ordered replacements, which every front end uses."""
 
 from __future__ import annotations
 

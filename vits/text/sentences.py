@@ -1,4 +1,4 @@
-"""Sentences of a text, each short enough to be spoken in one go, with the pause that follows it."""
+"""The sentences of a text, each short enough to be spoken in one go, with the pause that follows it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ PARAGRAPH_PAUSE_S = 0.6
 CLAUSE_PAUSE_S = 0.15
 NO_PAUSE_S = 0.0
 
-# A full stop after one of these ends no sentence, whatever follows.
+# A full stop after one of these words never ends a sentence.
 _TITLE = re.compile(
     "mr|mrs|ms|dr|prof|st|gen|rev|lt|sgt|capt|maj|col|cmdr|adm|gov|sen|rep|hon|pres|messrs|mt|ft|fig|figs|eq|sec|vol|"
     r"ed|pp|p|vs|v|cf|viz|al|approx|ca|e\.g|i\.e",
     re.IGNORECASE,
 )
-# After one of these it does, if a capital letter follows.
+# A full stop after one of these ends a sentence if a capital letter follows.
 _ABBREVIATION = re.compile(
     "etc|inc|ltd|co|corp|jr|sr|bros|dept|est|min|max|avg|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|"
     r"thu|thurs?|fri|sat|sun|[ap]\.m|b\.c|a\.d|u\.[skn]|ph\.d|esq|ave|blvd|rd",
     re.IGNORECASE,
 )
-# After one of these it does, unless a digit follows.
+# A full stop after one of these ends a sentence unless a digit follows.
 _NUMBERED = re.compile("nos?|art", re.IGNORECASE)
 _CLOSING = "\"'”’»)\\]}」』）】》〉］｝"
 _END = re.compile(
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
 
 
 def _is_abbreviated(before: str, after: str) -> bool:
-    """Whether a full stop between these two ends a word and no sentence."""
+    """Whether the full stop between these two belongs to an abbreviation and ends no sentence."""
     following = after.lstrip()
     if following[:1].islower() or re.fullmatch(r"\s*\(?\d+", before):
         return True
@@ -93,7 +93,7 @@ def _sentences(text: str) -> list[Piece]:
 
 
 def _last_break(text: str, start: int, limit: int) -> tuple[int, float]:
-    """Where a piece that starts at `start` and may reach `limit` had best end, and the pause there."""
+    """The best end of a piece that starts at `start` and may reach `limit`, and the pause there."""
     earliest = start + max(1, (limit - start) // 4)
     clause_ends = [match.end() for match in _CLAUSE.finditer(text, start, limit) if _is_clause_end(text, match)]
     if clause_ends and clause_ends[-1] >= earliest:
@@ -108,7 +108,7 @@ def _last_break(text: str, start: int, limit: int) -> tuple[int, float]:
 
 
 def _is_clause_end(text: str, match: re.Match[str]) -> bool:
-    """Whether the mark does not stand inside a number such as 1,000 or 10:30."""
+    """Whether the mark ends a clause, unlike those in numbers such as 1,000 or 10:30."""
     return not (text[match.start() - 1 : match.start()].isdigit() and text[match.end() : match.end() + 1].isdigit())
 
 
@@ -132,7 +132,7 @@ def _trimmed(text: str, piece: Piece) -> Piece:
 
 
 def split(text: str, max_characters: int) -> list[Piece]:
-    """The pieces of a text, in order: sentences; where one is too long, its clauses; else whatever fits.
+    """The pieces of a text, in order: sentences, or clauses of those that are too long, or else whatever fits.
 
     None is longer than `max_characters`, none begins or ends with a blank, and only blanks stand between them.
     """

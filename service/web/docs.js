@@ -1,56 +1,9 @@
-<!doctype html>
-<!-- openapi.json made readable: no framework, no outside resource. The server allows its one style and its one script by their hashes. -->
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>vits-speak: API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
-<link rel="icon" href="data:,">
-<style>
-:root { --ground: #f4f6f6; --surface: #ffffff; --ink: #14201f; --quiet: #566664; --line: #dde4e3; --accent: #0b6f67; --faint: #e2f1ef }
-@media (prefers-color-scheme: dark) {
-    :root { --ground: #0f1515; --surface: #172020; --ink: #e6eeec; --quiet: #9db0ad; --line: #2a3635; --accent: #67d0c4; --faint: #1b3532 }
-}
-*, ::before, ::after { box-sizing: border-box }
-body {
-    max-width: 60rem; margin: 0 auto; padding: 2rem 1rem; background: var(--ground); color: var(--ink);
-    font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere;
-}
-h1, h2, h3, h4 { line-height: 1.25; margin: 0 }
-h2 { margin-top: 2.5rem }
-h4 { margin-top: 1.25rem; font-size: .9rem; color: var(--quiet) }
-p { margin: .5rem 0 }
-a { color: var(--accent) }
-nav ul { list-style: none; margin: 1rem 0; padding: 0 }
-code { font: .9em/1.4 ui-monospace, monospace }
-section.route { margin: 1rem 0; padding: 1rem; background: var(--surface); border: 1px solid var(--line); border-radius: .5rem }
-.route h3 { font-size: 1.1rem }
-.method { padding: .1rem .4rem; border-radius: .25rem; background: var(--faint); color: var(--accent) }
-.table { overflow-x: auto }
-table { width: 100%; border-collapse: collapse; font-size: .92rem }
-th, td { padding: .4rem .75rem .4rem 0; text-align: left; vertical-align: top; border-top: 1px solid var(--line) }
-th { color: var(--quiet); font-weight: 600; border-top: 0 }
-th, td { overflow-wrap: break-word }
-td:first-child { white-space: nowrap }
-@media (max-width: 40rem) {
-    thead { display: none }
-    tr { display: block; padding: .4rem 0; border-top: 1px solid var(--line) }
-    td { display: block; padding: 0; border: 0; overflow-wrap: anywhere }
-}
-pre { margin: .5rem 0; padding: .75rem; overflow-x: auto; background: var(--ground); border-radius: .25rem; white-space: pre-wrap }
-</style>
-</head>
-<body>
-<main id="main"><h1>vits-speak: API</h1><p id="status" role="status">Loading openapi.json …</p></main>
-<noscript><p>This page needs its script; <a href="openapi.json">openapi.json</a> says the same.</p></noscript>
-<script>
+/* Fetches openapi.json and shows every route, parameter and answer that it describes. */
 "use strict";
 
 let api;
 
-/* An element with attributes and children; whatever is text stays text. */
+/* An element with attributes and children; strings become text, never HTML. */
 function make(tag, attributes = {}, ...children) {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -58,7 +11,7 @@ function make(tag, attributes = {}, ...children) {
     return element;
 }
 
-/* What a $ref refers to, with whatever stands beside it; all of allOf in one. */
+/* The target of a $ref, merged with the keys beside it; the parts of an allOf, merged. */
 function resolve(node) {
     if (node.$ref) {
         const { $ref, ...beside } = node;
@@ -150,9 +103,9 @@ function route(path, method, operation) {
         make("h3", {}, make("code", { class: "method" }, method.toUpperCase()), " ", code(path)),
         make("p", {}, make("strong", {}, operation.summary)),
         operation.description ? make("p", {}, operation.description) : null,
-        operation.security ? make("p", {}, "Wants the server's key, where it has one.") : null,
+        operation.security ? make("p", {}, "Requires the server's key if it has one.") : null,
         parameters(operation), requestBody(operation),
-        table("Answers", ["status", "meaning"], responses));
+        table("Responses", ["status", "meaning"], responses));
 }
 
 function show() {
@@ -161,7 +114,7 @@ function show() {
         make("h1", {}, api.info.title + ": API"),
         make("p", {}, api.info.summary),
         make("p", {}, api.info.description),
-        make("p", {}, "For programs: ", make("a", { href: "openapi.json" }, "openapi.json"), ". ", make("a", { href: "./" }, "The page to try it"), "."));
+        make("p", {}, "The same for programs: ", make("a", { href: "openapi.json" }, "openapi.json"), ". ", make("a", { href: "./" }, "Try it on the page"), "."));
     const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
         Object.entries(methods).map(([method, operation]) => ({ path, method, operation })));
     main.append(make("nav", { "aria-label": "Routes" }, make("ul", {}, ...operations.map(({ path, method, operation }) =>
@@ -182,6 +135,3 @@ fetch("openapi.json").then(answered => answered.json()).then(read => {
 }).catch(error => {
     document.getElementById("status").textContent = "openapi.json could not be read: " + error.message;
 });
-</script>
-</body>
-</html>

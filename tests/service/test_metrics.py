@@ -1,7 +1,6 @@
 """What /metrics tells, by a client of the small voices."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,10 +8,10 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
-from starlette.types import Message
 
 import server
 from tests.conftest import model_table
+from tests.fakes import Client, running, service_of, until, when_ready
 
 Samples = Callable[..., float]
 
@@ -30,9 +29,7 @@ def client(settings: server.Settings) -> Iterator[TestClient]:
     """A client of a service that wants a key, and shows it."""
     app = server.create_app(settings, "secret")
     with TestClient(app, raise_server_exceptions=False, headers={"Authorization": "Bearer secret"}) as client:
-        while client.get("/health").status_code == 503:
-            time.sleep(0.01)
-        yield client
+        yield when_ready(client)
 
 
 @pytest.fixture
@@ -123,39 +120,27 @@ def test_gauges_say_what_is_under_way_and_what_is_kept(client: TestClient, sampl
     speak(client)
     assert sample("speak_cache_bytes") == client.get("/health").json()["cache"]["bytes"] > 0
     assert sample("process_resident_memory_bytes") > 50e6
-    with client.app_state["turns"].admit(), client.app_state["turns"].admit():
+    with service_of(client).turns.admit(), service_of(client).turns.admit():
         assert sample("speak_waiting") == 2
     assert sample("speak_waiting") == 0
 
 
-def test_an_answer_that_was_not_sent_to_its_end_is_counted_as_cut(settings: server.Settings) -> None:
+@pytest.mark.anyio
+async def test_an_answer_that_was_not_sent_to_its_end_is_counted_as_cut(settings: server.Settings) -> None:
     app = server.create_app(settings)
-
-    async def scenario() -> None:
-        leaving = asyncio.Event()
-
-        async def receive() -> Message:
-            await leaving.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                leaving.set()
-                await asyncio.Event().wait()
-
-        async with server.lifespan(app) as state:
-            await state["ready"].wait()
-            scope = {"type": "http", "method": "GET", "path": "/speak", "http_version": "1.1", "headers": []}
-            query = b"text=Hello&speaker=solo&stream=true"
-            await app(scope | {"query_string": query, "state": dict(state)}, receive, send)
-            labels = {"route": "/speak", "status": "200", "code": "cut"}
-            assert state["metrics"].registry.get_sample_value("speak_requests_total", labels) == 1
-
-    asyncio.run(scenario())
+    client = Client(app, "text=Hello&speaker=solo&stream=true")
+    client.reads.clear()
+    async with running(app) as service:
+        reading = asyncio.create_task(client.run())
+        await until(lambda: client.status)
+        client.leaves.set()
+        await reading
+        labels = {"route": "/speak", "status": "200", "code": "cut"}
+        assert service.metrics.registry.get_sample_value("speak_requests_total", labels) == 1
 
 
 def test_every_app_counts_for_itself(client: TestClient, settings: server.Settings) -> None:
     speak(client)
     other = server.create_app(settings)
-    assert other.state.metrics.registry.get_sample_value("speak_audio_seconds_total") == 0
+    assert other.state.service.metrics.registry.get_sample_value("speak_audio_seconds_total") == 0
     assert b"speak_" not in prometheus_client.generate_latest()

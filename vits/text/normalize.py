@@ -1,7 +1,7 @@
 """Numbers, dates, units and symbols in words, before a cleaner that would drop or garble them.
 
-The cleaners stay as the checkpoints' training had them: they lose the % of 12.5%, read the 14 of 3.14 as fourteen
-and 2024年 as a quantity. What is written out here, they only have to spell.
+The cleaners stay as they were when the checkpoints were trained: they lose the % of 12.5%, read the 14 of 3.14 as
+fourteen and 2024年 as a quantity. They only have to spell what is written out here.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def unify(text: str) -> str:
     return _COMPATIBLE.sub(_compatible, text)
 
 
-def mend(text: str, language: str, *, from_dictionary: bool = True) -> str:
+def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
     """A text in one language with what its cleaner would lose written out.
 
     `from_dictionary`: the cleaner reads English words from a dictionary and letter by letter what that lacks.
     """
     text = unify(text)
     if language == "en":
-        from vits.text import mend_english
+        from vits.text import normalize_english
 
-        text = mend_english.mend(text, respell=from_dictionary)
+        text = normalize_english.normalize(text, respell=from_dictionary)
     elif language in ("zh", "ja", "ko"):
-        from vits.text import mend_cjk
+        from vits.text import normalize_cjk
 
-        text = mend_cjk.mend(text, language)
-    # Phonetic signs in several symbol tables, never meant as such by those who type them.
+        text = normalize_cjk.normalize(text, language)
+    # Several symbol tables have these as phonetic signs, which no text means by them.
     return _STRAY.sub(" ", text)

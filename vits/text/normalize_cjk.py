@@ -65,7 +65,7 @@ _UNITS = [
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What a language calls things; {} stands for the number, {a} and {b} for two of them."""
+    """The words of a language; {} stands for the number, {a} and {b} for two of them."""
 
     percent: str
     permille: str
@@ -299,7 +299,7 @@ def _korean(text: str) -> str:
 _OWN: Mapping[str, Callable[[str], str]] = {"zh": _chinese, "ja": _japanese, "ko": _korean}
 
 
-def mend(text: str, language: str) -> str:
+def normalize(text: str, language: str) -> str:
     """A Chinese, Japanese or Korean text with its numbers and symbols in words that its cleaner can spell."""
     words = _WORDS[language]
     text = _quantities(_joined(text), words, zero="零" if language == "zh" else "")

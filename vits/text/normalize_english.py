@@ -187,7 +187,7 @@ def _unit(match: re.Match[str]) -> str:
 
 
 def _decade(match: re.Match[str]) -> str:
-    """The plural but for its s: 1990s are nineteen nineties."""
+    """The plural of a number without its s: 1990s are nineteen nineties."""
     words = expand_numbers(match[0])
     return words.removesuffix("y") + "ie" if words.endswith("y") else words
 
@@ -284,7 +284,7 @@ def _respell(text: str) -> str:
     return _LETTER_RUN.sub(word, text)
 
 
-def mend(text: str, *, respell: bool) -> str:
+def normalize(text: str, *, respell: bool) -> str:
     """An English text with numbers and symbols in words.
 
     `respell`: words that the dictionary lacks are written by parts, letters or sounds, for cleaners that only have

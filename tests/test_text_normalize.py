@@ -2,7 +2,7 @@
 
 import pytest
 
-from vits.text.mend import mend, unify
+from vits.text.normalize import normalize, unify
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from vits.text.mend import mend, unify
     ],
 )
 def test_chinese(text: str, spoken: str) -> None:
-    assert mend(text, "zh") == spoken
+    assert normalize(text, "zh") == spoken
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_chinese(text: str, spoken: str) -> None:
     ],
 )
 def test_japanese(text: str, spoken: str) -> None:
-    assert mend(text, "ja") == spoken
+    assert normalize(text, "ja") == spoken
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_japanese(text: str, spoken: str) -> None:
     [("12.5%", "십이점오 퍼센트"), ("2024", "이천이십사"), ("3개", "3개"), ("$100", "100달러"), ("10:30", "10시 30분")],
 )
 def test_korean(text: str, spoken: str) -> None:
-    assert mend(text, "ko") == spoken
+    assert normalize(text, "ko") == spoken
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_korean(text: str, spoken: str) -> None:
     ],
 )
 def test_english(text: str, spoken: str) -> None:
-    assert mend(text, "en").strip() == spoken
+    assert normalize(text, "en").strip() == spoken
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_english(text: str, spoken: str) -> None:
     ],
 )
 def test_words_that_the_dictionary_lacks_are_respelled(word: str, respelled: str) -> None:
-    assert mend(word, "en") == respelled
+    assert normalize(word, "en") == respelled
 
 
 def test_a_cleaner_with_rules_of_its_own_gets_words_as_they_are() -> None:
-    assert mend("NVIDIA's tacocat costs $5", "en", from_dictionary=False) == "NVIDIA's tacocat costs five dollars"
+    assert normalize("NVIDIA's tacocat costs $5", "en", from_dictionary=False) == "NVIDIA's tacocat costs five dollars"
 
 
 @pytest.mark.parametrize(

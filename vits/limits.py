@@ -1,0 +1,23 @@
+"""The ranges, choices and defaults of a synthesis, which the library and the service share."""
+
+from collections.abc import Mapping
+
+LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
+"""The languages of a text; "auto" tells them by script."""
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""What the decoder computes in; "auto" is bfloat16 where the CPU has it and the voice sounds the same, else float32."""
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "noise_scale": (0.0, 2.0),
+    "noise_scale_w": (0.0, 2.0),
+    "length_scale": (0.25, 4.0),
+    "speed": (0.25, 4.0),
+}
+"""The lowest and the highest value of each number; speed is the inverse of length_scale."""
+
+DEFAULTS: Mapping[str, float] = {"noise_scale": 0.667, "noise_scale_w": 0.8, "length_scale": 1.0}
+"""The values that VITS's own inference uses."""
+
+MAX_SEED = 2**32 - 1
+"""The highest seed. PyTorch's CPU generator uses the lowest 32 bits only, so higher seeds would repeat lower ones."""
