@@ -28,7 +28,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
     """
 
     CONFIG_KWARGS = {
-        "http": "h11",
+        "http": "service.connections:Connections",
         "loop": "asyncio",
         "ws": "none",
         # Without it a stop waits for requests under way until Gunicorn kills the worker.
@@ -45,6 +45,7 @@ bind = f"[{HOST}]:{setting('PORT')}" if ":" in HOST else f"{HOST}:{setting('PORT
 # its own limit of waiting requests. For more load use more machines: see README.md.
 workers = 1
 worker_class = Worker
+backlog = 64
 
 # The models load in the worker. A fork does not copy threads: workers of a master that had computed would hang.
 preload_app = False

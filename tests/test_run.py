@@ -226,7 +226,7 @@ def test_arguments_and_addresses_reach_uvicorn(clone: Path) -> None:
 
 def test_what_other_packages_have_installed_changes_no_protocol(clone: Path) -> None:
     _, calls = start(clone)
-    assert "--http h11 --loop asyncio --ws none" in calls[-1]
+    assert "--http service.connections:Connections --loop asyncio --ws none" in calls[-1]
 
 
 def test_the_caches_and_the_allocator_are_set_for_the_server(clone: Path) -> None:

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from deploy.defaults import defaults
-from tests.conftest import RunningServer, free_port, head_in_segments, write_models
+from tests.conftest import ROOT, RunningServer, free_port, head_in_segments, write_models
 from tests.deploy.conftest import DEPLOY, LONG_TEXT, WAIT_S, StartProcess, running_processes, speak, wait_until
 
 SETTINGS = DEPLOY / "gunicorn.conf.py"
@@ -163,12 +163,16 @@ def test_gunicorns_own_access_log_would_hold_no_text_either() -> None:
 def test_gunicorns_worker_has_the_options_of_uvicorn_that_run_sh_gives_it() -> None:
     options = settings()["Worker"].CONFIG_KWARGS
     assert options == {
-        "http": "h11",
+        "http": "service.connections:Connections",
         "loop": "asyncio",
         "ws": "none",
         "timeout_graceful_shutdown": int(defaults()["GRACE_S"]),
         "h11_max_incomplete_event_size": int(defaults()["MAX_HEAD_BYTES"]),
     }
+
+
+def test_as_many_connections_wait_for_gunicorn_as_for_run_sh() -> None:
+    assert f"--backlog {settings()['backlog']} " in (ROOT / "run.sh").read_text()
 
 
 def test_gunicorn_listens_where_run_sh_does_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

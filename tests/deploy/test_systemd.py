@@ -8,6 +8,7 @@ import pytest
 
 import server
 from deploy.defaults import defaults
+from service.connections import MOST_CONNECTIONS, SPARE_DESCRIPTORS
 from tests.conftest import ROOT
 from tests.deploy.conftest import DEPLOY, WAIT_S, NeedsProgram, replaced
 
@@ -84,5 +85,5 @@ def test_the_unit_allows_as_many_threads_as_the_settings_do(directives: dict[str
     assert int(directives["TasksMax"]) > 2 * 256 + 64 + 8
 
 
-def test_the_unit_allows_more_connections_than_the_systems_default(directives: dict[str, str]) -> None:
-    assert int(directives["LimitNOFILE"]) >= 4096
+def test_the_unit_has_descriptors_for_as_many_connections_as_the_server_takes(directives: dict[str, str]) -> None:
+    assert int(directives["LimitNOFILE"]) >= MOST_CONNECTIONS + SPARE_DESCRIPTORS
