@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vits.errors import (
     BadRequest,
     BrokenCheckpoint,
+    BrokenSound,
     MissingLibrary,
     RunawayLength,
     TextError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadRequest",
     "BrokenCheckpoint",
+    "BrokenSound",
     "MissingLibrary",
     "Prepared",
     "RunawayLength",

@@ -26,6 +26,10 @@ class RunawayLength(VitsError):
     """
 
 
+class BrokenSound(VitsError):
+    """The network computed something that is no number, so what follows is no sound."""
+
+
 class TextError(VitsError):
     """A text cannot be turned into symbols."""
 

@@ -16,7 +16,7 @@ from vits import text as front_end
 from vits.checkpoint import load_network
 from vits.config import Config, read_config
 from vits.decoder import Window, WindowedDecoder
-from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker
+from vits.errors import BadRequest, BrokenCheckpoint, BrokenSound, RunawayLength, UnknownSpeaker
 from vits.limits import DEFAULTS, MAX_SEED, PRECISIONS, RANGES
 from vits.network import Network, StochasticDurationPredictor, use_products
 from vits.text import Prepared
@@ -86,6 +86,11 @@ class Voice:
     def cleaner(self) -> str:
         """Name of the front end that the voice was trained with."""
         return self._config.cleaner
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is doubtful about the voice's files, a line each."""
+        return self._config.warnings
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -175,6 +180,7 @@ class Voice:
             UnknownSpeaker: there is no such speaker.
             RunawayLength: (at the first step) more than SPARE_FRAMES + FRAMES_PER_ID * len(ids) frames were
                 predicted, times length_scale where that is above 1, or more than MAX_FRAMES.
+            BrokenSound: (at any step) the samples are no numbers.
 
         """
         return self._windows(self._checked(ids, speaker, noise_scale, noise_scale_w, length_scale, seed))
@@ -188,6 +194,8 @@ class Voice:
     @torch.inference_mode()
     def _decoded(self, z: Tensor, window: Window, bias: Tensor) -> Samples:
         samples: Samples = self._decoder(z, window, bias).numpy()
+        if not np.isfinite(samples).all():
+            raise BrokenSound("the voice computed something that is no number; its weights may be damaged")
         return samples
 
     @torch.inference_mode()
