@@ -49,6 +49,7 @@ from service.middleware import middleware
 from service.parameters import Parameters, json_parameters, query_parameters, read_parameters
 from service.recordings import (
     EMBEDDABLE,
+    RETRY_AFTER_S,
     Playback,
     Recording,
     Recordings,
@@ -82,7 +83,6 @@ LoadVoice = Callable[[Path, Path, str], Voice]
 """What loads a checkpoint and its config, in a precision."""
 
 HERE = Path(__file__).resolve().parent
-RETRY_AFTER_S = 2
 ORIGINS = (r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", 'a list of origins such as "https://example.org", or ["*"]')
 """What cors_origins may hold: a regular expression, and in words."""
 EXIT_START_FAILED = 3
@@ -369,6 +369,7 @@ class Turns:
                 # A cancelled caller leaves the thread computing: its turn lasts until that is over.
                 if not future.done():
                     await asyncio.wait([future])
+                del future  # Where the job failed it holds the error, whose traceback holds this frame: a circle.
 
     async def close(self) -> None:
         """Let cancelled requests come to the end of their window and be answered, then end the threads."""
@@ -464,13 +465,14 @@ class SpeechService:
     async def answer(self, request: Request, parameters: Parameters) -> Response:
         """The answer to a request with valid parameters: from what is kept or under way, else made now."""
         speech = self.resolve(parameters)
-        if request.method != "POST" and is_known(request, speech.key):
-            return not_modified(speech.key)
         recording, x_cache = self.recordings.find(speech.key)
+        if request.method != "POST" and is_known(request, speech.key, exists=x_cache == "hit"):
+            return not_modified(speech.key)
         if request.method == "HEAD" and x_cache != "hit":
             return await unless_gone(request.receive, self.headers_alone(speech))
         self.metrics.cache.labels(x_cache).inc()
         if recording is None:
+            self.recordings.check_room(self.most_held_bytes())
             recording = speech.recording()
             self.recordings.start(recording, self.make(recording, speech))
         self.recordings.join(recording)
@@ -482,6 +484,11 @@ class SpeechService:
         except BaseException:
             self.recordings.leave(recording)
             raise
+
+    def most_held_bytes(self) -> int:
+        """How much memory recordings may hold that are not kept: as many of the longest as may be made at once."""
+        rate_hz = max(model.voice.sample_rate_hz for model in self.pool.values())
+        return self.settings.max_waiting * self.settings.max_audio_s * 2 * rate_hz
 
     def resolve(self, parameters: Parameters) -> Speech:
         """What the parameters mean with this pool: who speaks, and what the model's table adds."""
@@ -554,27 +561,23 @@ class SpeechService:
                 prepared = await self.prepare(speech)
                 recording.headers |= dropped_headers(prepared.dropped)
                 encoder = audio.Encoder(speech.format, rate_hz)
-                n_samples = 0
                 async for window in self.windows(speech, prepared, stopwatch):
-                    n_samples += len(window)
-                    self.metrics.audio_s.inc(len(window) / rate_hz)
-                    if n_samples > self.settings.max_audio_s * rate_hz:
+                    sound_s = len(window) / rate_hz
+                    self.metrics.audio_s.inc(sound_s)
+                    if recording.sound_s + sound_s > self.settings.max_audio_s:
                         limit = f"The recording would be longer than {self.settings.max_audio_s} s."
                         raise Refusal("audio_too_long", limit)
-                    recording.add(await self.turns.encode(partial(encoder.encode, window)))
+                    recording.add(await self.turns.encode(partial(encoder.encode, window)), sound_s)
                 rest, patches = await self.turns.encode(encoder.finish)
-                recording.add(rest)
-                recording.finish(patches, n_samples / rate_hz)
-                self.metrics.rtf.observe(stopwatch.seconds / max(n_samples / rate_hz, 1e-3))
-                if not self.recordings.keep(recording):
-                    # Its memory counts as long as it has readers, and so does its place.
-                    await recording.stay_until_read()
+                recording.add(rest, 0.0)
+                recording.finish(patches)
+                self.metrics.rtf.observe(stopwatch.seconds / max(recording.sound_s, 1e-3))
+                self.recordings.keep(recording)
         except BaseException as error:
+            self.recordings.forget(recording)
             recording.fail(error)
             if not isinstance(error, Exception):
                 raise
-        finally:
-            self.recordings.forget(recording)
 
     async def prepare(self, speech: Speech) -> Prepared:
         """The text of a request, ready to be spoken."""

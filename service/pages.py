@@ -1,4 +1,4 @@
-"""The pages that come with the service and what they load, read once and answered from memory."""
+"""The pages of the service and the files that they load, read once and served from memory."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,47 +14,47 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 WEB = Path(__file__).resolve().parent / "web"
 DOCUMENTS: Mapping[str, str] = {"/": "page.html", "/docs": "docs.html", "/openapi.json": "openapi.json"}
-"""The files that have a path of their own."""
+"""The files with a route of their own, by path."""
 ASSETS = ("page.css", "words.js", "page.js", "docs.css", "docs.js")
-"""The files that the pages load from /web/. No other file can be asked for."""
+"""The files that the pages load from /web/. No other file is served."""
 MEDIA_TYPES: Mapping[str, str] = {
     ".css": "text/css",
     ".html": "text/html",
     ".js": "text/javascript",
     ".json": "application/json",
 }
-"""By suffix. They are not left to the system's own table: browsers are told to take a type as it stands (nosniff)."""
+"""By suffix. The system's own table may differ, and nosniff makes browsers take each type as it stands."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self' blob:; "
     "img-src data: 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The Content-Security-Policy of the pages: files of this server alone, and no inline script or style."""
+"""The Content-Security-Policy of the pages: only files of this server, and no inline scripts or styles."""
 CONDITIONS = StaticFiles()
-"""Starlette's reading of If-None-Match; it has no folder, so it serves nothing itself."""
+"""Starlette's rules for If-None-Match. It has no folder, so it serves no file itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebFile:
-    """One file of service/web, as it is answered."""
+    """One file of service/web, ready to be sent."""
 
     content: bytes
     media_type: str
     headers: Mapping[str, str]
 
-    def answer(self, request: Request) -> Response:
-        """The file, or a 304 to a client that has it already."""
-        # FileResponse is not used: its tag is the file's time and size, which a new version can share with the old one,
-        # and it answers a Range that it cannot read with an error in plain text.
+    def response(self, request: Request) -> Response:
+        """The file, or a 304 for a client that already has it."""
+        # Not a FileResponse: its ETag is made from time and size, which two versions can share in a reproducible
+        # build, and it answers an invalid Range with an error in plain text instead of the service's JSON.
         if CONDITIONS.is_not_modified(Headers(self.headers), request.headers):
             return NotModifiedResponse(Headers(self.headers))
         return Response(self.content, headers=self.headers, media_type=self.media_type)
 
 
 def read_file(name: str) -> WebFile:
-    """A file of service/web; its tag is a digest of its content."""
+    """A file of service/web with its headers; the ETag is a digest of its content."""
     path = WEB / name
     content = path.read_bytes()
-    # Browsers may keep it, but ask each time whether it has changed.
+    # no-cache lets browsers keep the file, but they ask each time whether it has changed.
     headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
     if path.suffix == ".html":
         headers["Content-Security-Policy"] = POLICY
@@ -62,17 +62,17 @@ def read_file(name: str) -> WebFile:
 
 
 def routes() -> list[Route]:
-    """The pages' routes; the files are read now, so a missing one ends the start."""
+    """The routes of the pages. The files are read now, so a missing file stops the start."""
     documents = {path: read_file(name) for path, name in DOCUMENTS.items()}
     assets = {name: read_file(name) for name in ASSETS}
 
     async def document(request: Request) -> Response:
-        return documents[request.scope["route"].path].answer(request)
+        return documents[request.scope["route"].path].response(request)
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in assets:
             raise HTTPException(404)
-        return assets[name].answer(request)
+        return assets[name].response(request)
 
     return [*(Route(path, document) for path in documents), Route("/web/{name}", asset)]

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 import server
+from service.connections import ABORT
 from vits import MissingLibrary, Prepared, RunawayLength, Sentence, UnspeakableText
 
 WINDOW_S = 0.02
@@ -98,12 +99,16 @@ class Client:
             "path": "/speak",
             "query_string": query.encode(),
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+            "extensions": {ABORT: self.abort},
         }
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.pieces: list[bytes] = []
         self.complete = False
         self.unread = True
+        self.aborted = False
+        self.piece_s = 0.0
+        """How long it takes for each part of an answer."""
         self.leaves = asyncio.Event()
         self.reads = asyncio.Event()
         self.reads.set()
@@ -112,6 +117,10 @@ class Client:
     def content(self) -> bytes:
         """All that it has read."""
         return b"".join(self.pieces)
+
+    def abort(self) -> None:
+        """The end of the connection by the server."""
+        self.aborted = True
 
     async def run(self) -> "Client":
         """Itself, when it has read everything or has left."""
@@ -133,6 +142,7 @@ class Client:
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
         else:
             await self.reads.wait()
+            await asyncio.sleep(self.piece_s)
             self.pieces.append(message["body"])
             self.complete = not message.get("more_body", False)
 
