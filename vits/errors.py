@@ -34,6 +34,10 @@ class TextError(VitsError):
     """A text cannot be turned into symbols."""
 
 
+class PreparationTooLong(TextError):
+    """The text took longer to prepare than was allowed; the text says how long that was."""
+
+
 class UnspeakableText(TextError):
     """Nothing in the text can be spoken."""
 
