@@ -15,6 +15,7 @@ from vits.checkpoint import TRAINING_ONLY, load_network
 from vits.config import Config, read_config
 from vits.network import Network
 from vits.text import CLEANERS, clean, languages
+from vits.text.front_end import CleanerFrontEnd
 from vits.text.letters import LETTERS, SYLLABLES, letters
 from vits.text.symbols import SYMBOLS
 
@@ -335,7 +336,8 @@ def changed_config(key: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("name", sorted(path.name for path in (GOLDEN / "network").iterdir()))
 def test_configs_of_fine_tunes_are_read(name: str) -> None:
     config = read_config(GOLDEN / "network" / name / "config.json")
-    assert config.add_blank
+    assert isinstance(config.front_end, CleanerFrontEnd)
+    assert config.front_end.add_blank
     assert config.hop_length == 256
     assert len(config.symbols) in (43, 68)
 

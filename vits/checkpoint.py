@@ -13,10 +13,11 @@ from torch.overrides import TorchFunctionMode
 from vits.config import Config
 from vits.errors import BrokenCheckpoint
 from vits.files import what_it_is
-from vits.network import Network
+from vits.network import Network, StochasticDurationPredictor
 
-TRAINING_ONLY = ("enc_q.", "dp.post_pre.", "dp.post_proj.", "dp.post_convs.", "dp.post_flows.")
-"""Parts of a checkpoint that synthesis does not need: the posterior encoder and the flow over real durations."""
+TRAINING_ONLY = ("enc_q.", "dp.flows.1.", "dp.post_pre.", "dp.post_proj.", "dp.post_convs.", "dp.post_flows.")
+"""Parts of a checkpoint that synthesis does not need: the posterior encoder, the flow over real durations, and the one
+flow over predicted durations that the original's inference leaves out."""
 
 TENSORS_UNDER = ("model", "state_dict", "net_g", "generator", "model_ema", "ema")
 """Where training programs keep the state dict in a checkpoint; the first that is there counts."""
@@ -55,14 +56,20 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
         BrokenCheckpoint: the file cannot be read, or a tensor is missing, unknown, of another shape or not finite.
 
     """
-    path = Path(checkpoint)
-    stored = {name: tensor for name, tensor in _stored(path).items() if not name.startswith(TRAINING_ONLY)}
+    return build_network(Path(checkpoint), read_tensors(Path(checkpoint)), config)
+
+
+def build_network(path: Path, tensors: Mapping[str, Tensor], config: Config) -> Network:
+    """Return a network with a copy of the tensors that were read from `path`; load_network says what it raises."""
+    stored = {name: tensor for name, tensor in tensors.items() if not name.startswith(TRAINING_ONLY)}
     n_speakers = _speaker_rows(path, config, stored.get("emb_g.weight"))
     if not n_speakers:
         # A network that was sized for speakers but trained without a table of them never ran its conditioning.
         stored = {name: tensor for name, tensor in stored.items() if not {"cond", "cond_layer"} & {*name.split(".")}}
     with torch.device("meta"), _Uninitialised():
         network = Network(config.shape, len(config.symbols), n_speakers)
+    if isinstance(network.dp, StochasticDurationPredictor):
+        network.dp.flows[1] = nn.Identity()
     wanted = network.state_dict()
     sources = _sources(path, wanted.keys(), stored)
     _check_shapes(path, wanted, sources)
@@ -73,8 +80,36 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
     return network.requires_grad_(False).eval()
 
 
-def _stored(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name; they are read from the file only when they are used."""
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name; they are read from the file only when they are used.
+
+    Raises:
+        BrokenCheckpoint: the file cannot be read, or holds anything but dense tensors of floating-point numbers.
+
+    """
+    content = read_pickle(path)
+    if isinstance(content, dict):
+        content = next((content[key] for key in TENSORS_UNDER if isinstance(content.get(key), dict)), content)
+    if not isinstance(content, dict) or not content:
+        raise BrokenCheckpoint(f'{path}: holds no tensors: expected a state dict, or a dict with one under "model"')
+    return checked_tensors(path, content)
+
+
+def checked_tensors(path: Path, content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a state dict by the network's own names; read_tensors says what it raises."""
+    tensors = _unwrapped(path, content)
+    for name, tensor in tensors.items():
+        _check_stored(path, name, tensor)
+    return tensors
+
+
+def read_pickle(path: Path) -> Any:
+    """Return what a PyTorch checkpoint holds; nothing in it is run.
+
+    Raises:
+        BrokenCheckpoint: the file cannot be read.
+
+    """
     zipped = False
     try:
         # Files written by PyTorch before 1.6 are not zip archives and cannot be mapped into memory.
@@ -91,14 +126,7 @@ def _stored(path: Path) -> dict[str, Tensor]:
         raise BrokenCheckpoint(f"{path}: is not a whole PyTorch checkpoint: {reason}") from error
     if damaged is not None:
         raise BrokenCheckpoint(f"{path}: is damaged: {damaged} in it has another checksum than when it was written")
-    if isinstance(content, dict):
-        content = next((content[key] for key in TENSORS_UNDER if isinstance(content.get(key), dict)), content)
-    if not isinstance(content, dict) or not content:
-        raise BrokenCheckpoint(f'{path}: holds no tensors: expected a state dict, or a dict with one under "model"')
-    tensors = _unwrapped(path, content)
-    for name, tensor in tensors.items():
-        _check_stored(path, name, tensor)
-    return tensors
+    return content
 
 
 def _unwrapped(path: Path, tensors: Mapping[object, Any]) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vits import text
 from vits.errors import BrokenCheckpoint
 from vits.files import read_json
+from vits.limits import DEFAULTS
 from vits.tables import TOP_LEVEL, Table, is_whole
+from vits.text.front_end import CleanerFrontEnd, FrontEnd
 from vits.text.letters import known_letters
 from vits.text.symbols import SYMBOLS
 
@@ -58,7 +60,9 @@ class Config:
     path: Path
     shape: Shape
     symbols: tuple[str, ...]
-    cleaner: str
+    """The symbols by id; "" where an id has none."""
+    front_end: FrontEnd
+    """What turns text into ids."""
     languages: tuple[str, ...]
     """Languages that the voice speaks; empty where the config does not say, as most do not."""
     speaker_languages: Mapping[str, tuple[str, ...]]
@@ -66,12 +70,18 @@ class Config:
     sample_rate_hz: int
     hop_length: int
     """Samples per frame."""
-    add_blank: bool
-    """Whether symbol 0 stands between all symbols and at both ends."""
     n_speakers: int
     """Rows of the speaker table; 0 where the config gives no number, and often where there is one speaker."""
     speakers: Mapping[str, int]
     """The speakers' ids by name."""
+    family: str = "VITS"
+    """The program whose format the files have."""
+    defaults: Mapping[str, float] = field(default_factory=lambda: DEFAULTS)
+    """The noise_scale, noise_scale_w and length_scale that the files give, or else VITS's own."""
+    license: str = ""
+    """The voice's licence, as its files name it; often they do not."""
+    source: str = ""
+    """Where the voice or its recordings come from, as its files say."""
     warnings: tuple[str, ...] = ()
     """What is doubtful but no error, a line each."""
 
@@ -100,7 +110,7 @@ def read_config(path: str | Path) -> Config:
     path = Path(path)
     top = _read_file(path)
     data, model = top.table("data"), top.table("model")
-    shape = _read_shape(model)
+    shape = read_shape(model)
     hop_length = data.integer("hop_length", 1, MAX_HOP_LENGTH)
     hop = math.prod(shape.upsample_rates)
     if hop != hop_length:
@@ -115,19 +125,21 @@ def read_config(path: str | Path) -> Config:
         path=path,
         shape=shape,
         symbols=symbols,
-        cleaner=cleaner,
+        front_end=CleanerFrontEnd(cleaner, symbols, data.boolean("add_blank")),
         languages=languages,
         speaker_languages=speaker_languages,
         sample_rate_hz=data.integer("sampling_rate", LEAST_RATE_HZ, MAX_RATE_HZ),
         hop_length=hop_length,
-        add_blank=data.boolean("add_blank"),
         n_speakers=data.integer("n_speakers", 0, MAX_SPEAKERS, default=0),
         speakers=speakers,
+        license=top.take("license", str, "", "the name of a licence"),
+        source=top.take("source", str, "", "where the voice comes from"),
         warnings=_doubts(top, symbols, cleaner, languages),
     )
 
 
-def _read_shape(model: Table) -> Shape:
+def read_shape(model: Table) -> Shape:
+    """Return the sizes of a network, checked; a table without a usable one raises what it is made to raise."""
     shape = Shape(
         inter_channels=model.integer("inter_channels", 1, MAX_CHANNELS),
         hidden_channels=model.integer("hidden_channels", 1, MAX_CHANNELS),

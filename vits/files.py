@@ -10,6 +10,7 @@ from vits.errors import BrokenCheckpoint
 _LOOSE = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=(?:\s|//[^\n]*|/\*.*?\*/)*[}\]])', re.DOTALL)
 """Strings, which stay, and what JSON lacks: comments, and commas before a closing bracket."""
 
+AN_ONNX_FILE = "it is an ONNX file"
 LIKE_JSON = "it looks like JSON"
 _LONGEST_HEADER = 2**27
 """safetensors allows headers of 100 MB."""
@@ -73,7 +74,7 @@ def what_it_is(path: Path) -> str | None:
     if is_safetensors(start, size):
         return "it is a safetensors file"
     if is_onnx(start):
-        return "it is an ONNX file"
+        return AN_ONNX_FILE
     if start.startswith(b"PK\x03\x04"):
         return "it is a zip archive"
     if start.startswith((b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!")):
