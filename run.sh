@@ -227,7 +227,8 @@ case ${1:-} in
     install) exit ;;
     test)
         shift
-        install installed-test requirements.txt vits/text/requirements-espeak.txt deploy/requirements-gunicorn.txt \
+        install installed-test requirements.txt vits/text/requirements-espeak.txt service/requirements-formats.txt \
+            deploy/requirements-gunicorn.txt \
             tests/requirements.txt bench/requirements.txt
         # Ray takes 240 MB, so its tests run only where every test must.
         [ "${CI:-}" != true ] || install installed-ray requirements.txt deploy/requirements-ray.txt

@@ -6,6 +6,7 @@
     GET  /speakers               who can speak
     GET  /health                 what is loaded and in force; 503 until ready
     POST /v1/audio/speech        as OpenAI's API has it; GET /v1/models and /v1/audio/voices say what it takes
+    GET  /voice/vits?text=&id=   as vits-simple-api has it; /voice/speakers lists the ids
     GET  /metrics                counts and times for Prometheus
     GET  /openapi.json           every route, parameter and answer, for programs; /docs shows it to people
 
@@ -29,10 +30,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import numpy
 import torch
@@ -41,7 +43,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service import audio, environment, openai, pages, process
+from service import audio, environment, openai, pages, process, vits_simple_api
 from service.access import Key
 from service.errors import ErrorAnswers, Refusal
 from service.host import VoiceEntry, listed
@@ -50,7 +52,7 @@ from service.middleware import middleware
 from service.parameters import Parameters, json_parameters, query_parameters, read_parameters
 from service.recordings import (
     EMBEDDABLE,
-    RETRY_AFTER_S,
+    LATER,
     Playback,
     Recording,
     Recordings,
@@ -63,7 +65,7 @@ from service.recordings import (
 )
 from vits import Prepared, RunawayLength, VitsError, Voice, load_voice
 from vits.config import speaker_names
-from vits.identity import program_identity
+from vits.identity import identity
 from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, PRECISIONS, RANGES
 from vits.tables import TOP_LEVEL, Table
 
@@ -74,6 +76,8 @@ Result = TypeVar("Result")
 LoadVoice = Callable[[Path, Path, str], Voice]
 """What loads a checkpoint and its config, in a precision."""
 
+PROTOCOLS = (openai, vits_simple_api)
+"""The protocols of others: modules with routes, the prefix of their paths, and the shape of an error."""
 HERE = Path(__file__).resolve().parent
 ORIGINS = (r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", 'a list of origins such as "https://example.org", or ["*"]')
 """What cors_origins may hold: a regular expression, and in words."""
@@ -128,7 +132,7 @@ class Settings:
     """Threads of one inference."""
     precision: str = "auto"
     """What decoders compute in: float32, bfloat16, or auto (bfloat16 where the CPU has it and it sounds the same)."""
-    max_text_chars: int = 2000
+    max_text_chars: int = 4096
     """The longest text of a request, in characters."""
     max_waiting: int = 8
     """The most recordings under way at once, the one that computes included."""
@@ -138,6 +142,8 @@ class Settings:
     """How much memory finished recordings may take, in megabytes (10^6 bytes); 0 keeps none."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers by script; "*" is every one."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further names of speakers, for clients of other protocols: the [aliases] table."""
 
 
 def read_settings(path: Path) -> Settings:
@@ -151,6 +157,7 @@ def read_settings(path: Path) -> Settings:
     top = Table(path, TOP_LEVEL, document, SettingsError)
     server = Table(path, "[server]", top.take("server", dict, {}, "a table"), SettingsError)
     entries = top.take("models", list, [], "[[models]] tables")
+    aliases = Table(path, "[aliases]", top.take("aliases", dict, {}, "a table"), SettingsError)
     top.end()
     models = tuple(read_model(path, index, entry) for index, entry in enumerate(entries, 1))
     for name, count in Counter(model.name for model in models).items():
@@ -173,6 +180,7 @@ def read_settings(path: Path) -> Settings:
         max_audio_s=integer("max_audio_s", 1, 36_000),
         cache_mb=integer("cache_mb", 0, 1_000_000),
         cors_origins=server.matching("cors_origins", *ORIGINS),
+        aliases={name: aliases.take(name, str, None, "a speaker's name") for name in tuple(aliases.values)},
     )
     server.end()
     return settings
@@ -241,20 +249,25 @@ class LoadedModel:
         """Its speakers' ids by name; a voice whose config names none has one of the model's own name."""
         return self.voice.speakers or {self.settings.name: 0}
 
+    def name_of(self, number: int) -> str:
+        """The name of the speaker of this number."""
+        return next(name for name, own in self.speakers.items() if own == number)
+
+    def entry(self, speaker: str, number: int) -> VoiceEntry:
+        """One of its speakers, as clients list them."""
+        return VoiceEntry(
+            id=self.full_name(speaker),
+            model=self.settings.name,
+            speaker=speaker,
+            languages=self.voice.languages_of(number),
+            sample_rate_hz=self.voice.sample_rate_hz,
+            defaults=self.defaults,
+            created_s=self.created_s,
+        )
+
     def entries(self) -> list[VoiceEntry]:
-        """Its speakers, as clients list them."""
-        return [
-            VoiceEntry(
-                id=self.full_name(speaker),
-                model=self.settings.name,
-                speaker=speaker,
-                languages=self.voice.languages_of(number),
-                sample_rate_hz=self.voice.sample_rate_hz,
-                defaults=self.defaults,
-                created_s=self.created_s,
-            )
-            for speaker, number in self.speakers.items()
-        ]
+        """All its speakers, as clients list them."""
+        return [self.entry(speaker, number) for speaker, number in self.speakers.items()]
 
 
 def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVoice = load_voice) -> LoadedModel:
@@ -270,28 +283,18 @@ def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVo
         raise SettingsError(f"{where}: lang = {settings.lang!r}: expected one of {known}")
     first = min(voice.speakers.values(), default=0)
     default_speaker = first if settings.speaker is None else voice.speakers[settings.speaker]
-    log.info(
-        "Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s",
-        settings.name,
-        time.perf_counter() - started,
-        voice.parameter_bytes / 1e6,
-        max(1, len(voice.speakers)),
-        voice.sample_rate_hz,
-        voice.precision,
-    )
+    facts = (voice.parameter_bytes / 1e6, max(1, len(voice.speakers)), voice.sample_rate_hz, voice.precision)
+    took_s = time.perf_counter() - started
+    log.info("Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s", settings.name, took_s, *facts)
     table = {name: float(getattr(settings, name)) for name in DEFAULTS if getattr(settings, name) is not None}
     created_s = int(settings.checkpoint.stat().st_mtime)
-    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table}, identity(settings, voice), created_s)
+    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table}, identity_of(settings, voice), created_s)
 
 
-def identity(settings: ModelSettings, voice: Voice) -> str:
+def identity_of(settings: ModelSettings, voice: Voice) -> str:
     """A digest of all but the request that a recording's bytes depend on."""
-    digest = hashlib.sha256(repr((voice.precision, torch.get_num_threads(), settings.normalize)).encode())
-    digest.update(repr(audio.VERSIONS).encode() + program_identity())
-    for path in (settings.checkpoint, settings.config, Path(__file__), Path(audio.__file__)):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    facts = (voice.precision, torch.get_num_threads(), settings.normalize, audio.VERSIONS)
+    return identity(facts, (settings.checkpoint, settings.config, Path(__file__), Path(audio.__file__)))
 
 
 def warm_up(model: LoadedModel) -> None:
@@ -327,7 +330,7 @@ class Turns:
         """A place among those under way, or a refusal where there is none."""
         if self.waiting >= self.max_waiting:
             message = f"{self.waiting} recordings are under way, which is as many as may be; try again soon."
-            raise Refusal("busy", message, headers={"Retry-After": str(RETRY_AFTER_S)})
+            raise Refusal("busy", message, headers=LATER)
         self.waiting += 1
         try:
             yield
@@ -338,7 +341,7 @@ class Turns:
     def admit_head(self) -> Iterator[None]:
         """The same for a request that wants headers alone: these are cheap to send, so they get a few places only."""
         if self.heads >= max(1, self.max_waiting // 4):
-            raise Refusal("busy", "Too many HEAD requests are under way.", headers={"Retry-After": str(RETRY_AFTER_S)})
+            raise Refusal("busy", "Too many HEAD requests are under way; try again soon.", headers=LATER)
         self.heads += 1
         try:
             with self.admit():
@@ -422,6 +425,11 @@ class Speech:
         parts = (self.model.identity, self.speaker, self.text, self.lang, scales, self.seed, self.format)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
+    @property
+    def voice_id(self) -> str:
+        """Who speaks, as /speakers calls them."""
+        return self.model.full_name(self.model.name_of(self.speaker))
+
     def recording(self) -> Recording:
         """Its recording, still empty."""
         rate_hz = audio.format_rate(self.format, self.model.voice.sample_rate_hz)
@@ -436,6 +444,7 @@ class SpeechService:
         """The service for these settings, with nothing loaded yet."""
         self.settings = settings
         self.max_text_chars = settings.max_text_chars
+        self.aliases = settings.aliases
         self.key = key
         self.metrics = metrics
         self.load_voice = load
@@ -468,11 +477,19 @@ class SpeechService:
     def require_ready(self) -> None:
         """Raise while the models are loading."""
         if not self.ready.is_set():
-            raise Refusal("loading", "The models are still loading.", headers={"Retry-After": str(RETRY_AFTER_S)})
+            raise Refusal("loading", "The models are still loading.", headers=LATER)
 
-    async def answer(self, request: Request, parameters: Parameters) -> Response:
-        """The answer to a request with valid parameters: from what is kept or under way, else made now."""
+    async def answer(
+        self, request: Request, parameters: Parameters, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """The answer to a request with valid parameters, with headers that belong to this answer alone."""
         speech = self.resolve(parameters)
+        response = await self.playback(request, speech)
+        response.headers.update({"X-Voice": quote(speech.voice_id, safe="/"), **(headers or {})})
+        return response
+
+    async def playback(self, request: Request, speech: Speech) -> Response:
+        """The recording of a speech: from what is kept or under way, else made now."""
         recording, x_cache = self.recordings.find(speech.key)
         if request.method != "POST" and is_known(request, speech.key, exists=x_cache == "hit"):
             return not_modified(speech.key)
@@ -547,6 +564,14 @@ class SpeechService:
         """All loaded speakers, in the order of models.toml."""
         return [entry for model in self.pool.values() for entry in model.entries()]
 
+    def voice(self, name: str | None) -> VoiceEntry | None:
+        """The loaded speaker whom a request means by this name (None: by none at all), if there is one."""
+        try:
+            model, speaker = self.find(name)
+        except Refusal:
+            return None
+        return model.entry(model.name_of(speaker), speaker)
+
     def unloaded(self) -> tuple[str, ...]:
         """The names of the models that are configured but not loaded."""
         return tuple(self.unloaded_speakers)
@@ -620,10 +645,9 @@ class SpeechService:
         """GET /speakers: all who can speak, and who does where a request names no speaker."""
         self.require_ready()
         rows = [voice.row() for voice in self.voices()]
-        first, number = self.find(None)
-        names = {number: name for name, number in first.speakers.items()}
         limits = {"ranges": dict(RANGES), "formats": list(audio.FORMATS), "max_text_chars": self.max_text_chars}
-        return JSONResponse({"default": first.full_name(names[number]), "speakers": rows, **limits})
+        first, speaker = self.find(None)
+        return JSONResponse({"default": first.full_name(first.name_of(speaker)), "speakers": rows, **limits})
 
     async def health(self, request: Request) -> Response:
         """GET /health: what is loaded and what is in force; 503 until ready."""
@@ -641,8 +665,7 @@ class SpeechService:
             "rss_mb": process.resident_mb(),
             **self.in_force(),
         }
-        headers = {} if ready else {"Retry-After": str(RETRY_AFTER_S)}
-        return JSONResponse(report, 200 if ready else 503, headers)
+        return JSONResponse(report, 200 if ready else 503, {} if ready else LATER)
 
     def voice_in_force(self, name: str) -> dict[str, object]:
         """What /health says of one model."""
@@ -689,6 +712,7 @@ async def load_pool(service: SpeechService) -> None:
                 service.pool[model.name] = await turns.infer(job)
             else:
                 service.unloaded_speakers[model.name] = speaker_names(model.config)
+        check_aliases(service)
         await turns.infer(partial(warm_up, next(iter(service.pool.values()))))
     except (SettingsError, VitsError, OSError) as error:
         log.critical("Cannot start: %s", " ".join(str(error).split()))
@@ -701,18 +725,23 @@ async def load_pool(service: SpeechService) -> None:
     log.info("Ready: %s MB resident", process.resident_mb())
 
 
+def check_aliases(service: SpeechService) -> None:
+    """Raise where [aliases] names a speaker that is not loaded, or hides one that is."""
+    for alias, name in service.aliases.items():
+        where = f"{service.settings.path}: [aliases]: {alias} = {name!r}"
+        try:
+            service.find(name)
+        except Refusal as error:
+            raise SettingsError(f"{where}: expected a loaded speaker: {error}") from None
+        if service.voice(alias) is not None:
+            raise SettingsError(f"{where}: expected an alias that no speaker has as its name")
+
+
 def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = load_voice) -> Starlette:
-    """The service for these settings; the models load in its lifespan.
-
-    Args:
-        settings: what models.toml says.
-        api_key: what a request for speech must show; empty: nothing.
-        load_voice: what loads a model.
-
-    """
+    """The service for these settings; the models load in its lifespan. A key that is not empty must be shown."""
     metrics = Metrics()
     service = SpeechService(settings, Key(api_key), metrics, load_voice)
-    answers = ErrorAnswers({openai.PREFIX: openai.error_shape})
+    answers = ErrorAnswers({protocol.PREFIX: protocol.error_shape for protocol in PROTOCOLS})
     app = Starlette(
         routes=[
             *pages.routes(),
@@ -720,7 +749,7 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
             Route("/speakers", service.speakers),
             Route("/health", service.health),
             Route("/metrics", metrics.answer),
-            *openai.routes(service),
+            *(route for protocol in PROTOCOLS for route in protocol.routes(service)),
         ],
         middleware=middleware(metrics, settings.cors_origins, answers),
         exception_handlers=answers.handlers(VitsError),

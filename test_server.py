@@ -90,6 +90,10 @@ SETTINGS_THAT_CANNOT_BE = {
         MODEL_A + "[server]\ncache_mb = -1",
         "cache_mb = -1: expected a whole number from 0",
     ),
+    "an alias that is no name": (
+        MODEL_A + "[aliases]\nalloy = 1",
+        "[aliases]: alloy = 1: expected a speaker's name",
+    ),
     "precision": (
         MODEL_A + '[server]\nprecision = "int8"',
         "precision = 'int8': expected one of auto,",
@@ -241,27 +245,39 @@ def test_a_default_that_the_model_does_not_have_ends_the_start(
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("alias", "message"),
+    [
+        ('alloy = "dave"', "[aliases]: alloy = 'dave': expected a loaded speaker: There is no speaker 'dave'"),
+        ('alloy = "idle"', "[aliases]: alloy = 'idle': expected a loaded speaker: 'idle' is configured but not loaded"),
+        ('bob = "alice"', "[aliases]: bob = 'alice': expected an alias that no speaker has as its name"),
+    ],
+)
+def test_an_alias_that_means_nobody_ends_the_start(
+    alias: str, message: str, write_settings: Callable[[str], Path]
+) -> None:
+    idle = model_table("idle", "speaker_list_sdp", "load = false")
+    path = write_settings(f"[aliases]\n{alias}\n" + model_table("trio", "multi_speaker_sdp") + idle)
+    service = server.create_app(server.read_settings(path)).state.service
+    for model in service.settings.models[:1]:
+        service.pool[model.name] = server.load_model(path, model, "float32")
+    service.unloaded_speakers["idle"] = ("left", "right")
+    with pytest.raises(server.SettingsError) as refusal:
+        server.check_aliases(service)
+    assert str(refusal.value).startswith(f"{path}: {message}")
+
+
 def test_another_checkpoint_makes_other_etags(tmp_path: Path) -> None:
     voice = SlowVoice(Counters(), speakers={})
     for name in ("G.pth", "config.json"):
         (tmp_path / name).write_text(name)
     settings = server.ModelSettings("a", tmp_path / "G.pth", tmp_path / "config.json")
-    first = server.identity(settings, voice)  # type: ignore[arg-type]
-    assert server.identity(settings, voice) == first  # type: ignore[arg-type]
+    first = server.identity_of(settings, voice)  # type: ignore[arg-type]
+    assert server.identity_of(settings, voice) == first  # type: ignore[arg-type]
     for name in ("G.pth", "config.json"):
         (tmp_path / name).write_text(name.upper())
-        assert server.identity(settings, voice) != first  # type: ignore[arg-type]
+        assert server.identity_of(settings, voice) != first  # type: ignore[arg-type]
         (tmp_path / name).write_text(name)
-
-
-def test_another_program_makes_other_etags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    voice = SlowVoice(Counters(), speakers={})
-    for name in ("G.pth", "config.json"):
-        (tmp_path / name).write_text(name)
-    settings = server.ModelSettings("a", tmp_path / "G.pth", tmp_path / "config.json")
-    first = server.identity(settings, voice)  # type: ignore[arg-type]
-    monkeypatch.setattr(server, "program_identity", lambda: b"another")
-    assert server.identity(settings, voice) != first  # type: ignore[arg-type]
 
 
 # Sound

@@ -7,6 +7,11 @@ from starlette.requests import Request
 
 from service.errors import Refusal
 
+HEADERS = ("x-api-key", "api-key")
+"""Where clients of vits-simple-api and of Azure show a key."""
+QUERY_NAMES = ("key", "api_key")
+"""Ours, and that of vits-simple-api."""
+
 
 class Key:
     """The server's key, which no log and no error message ever shows."""
@@ -22,10 +27,15 @@ class Key:
         """Raise where a key is set and the request does not show it."""
         if not self._key:
             return
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        shown = token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
-        if not shown:
-            shown = dict(parse_qsl(request.scope["query_string"].decode("latin-1"))).get("key", "").encode()
-        if not hmac.compare_digest(shown, self._key):
+        if not hmac.compare_digest(shown_key(request), self._key):
             message = "Missing or wrong key: send Authorization: Bearer KEY, or ?key=KEY."
             raise Refusal("unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
+
+
+def shown_key(request: Request) -> bytes:
+    """The key that a request shows, in the first of the places where clients put one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    in_headers = [token.strip() if scheme.lower() == "bearer" else "", *(request.headers.get(name) for name in HEADERS)]
+    query = dict(parse_qsl(request.scope["query_string"].decode("latin-1")))
+    shown = [*((key or "").encode("latin-1") for key in in_headers), *(query.get(n, "").encode() for n in QUERY_NAMES)]
+    return next(filter(None, shown), b"")

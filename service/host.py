@@ -1,16 +1,21 @@
-"""What a protocol module is handed: the service, as far as another protocol needs it."""
+"""What protocol modules share: the service, as far as another protocol needs it, and what they answer besides."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from service.parameters import Parameters
 
 NAMES_LISTED = 20
-"""How many names an error message lists; a model may have a thousand speakers."""
+"""How many names an error message or a header lists; a model may have a thousand speakers."""
+NAME_CHARS = 64
+"""How much of a client's own name a header repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Host(Protocol):
     """The service."""
 
     max_text_chars: int
+    aliases: Mapping[str, str]
+    """The names that models.toml gives to speakers besides their own."""
 
     def admit(self, request: Request) -> None:
         """Raise a Refusal where the key is missing or the models are still loading."""
@@ -52,11 +59,26 @@ class Host(Protocol):
     def voices(self) -> list[VoiceEntry]:
         """All loaded speakers, in the order of models.toml."""
 
+    def voice(self, name: str | None) -> VoiceEntry | None:
+        """The loaded speaker whom a request means by this name (None: by none at all), if there is one."""
+
     def unloaded(self) -> Sequence[str]:
         """The names of the models that are configured but not loaded."""
 
-    async def answer(self, request: Request, parameters: Parameters) -> Response:
-        """The recording that the parameters ask for, as an answer to the request."""
+    async def answer(
+        self, request: Request, parameters: Parameters, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """The recording that the parameters ask for, as an answer to the request, with these headers too."""
+
+
+class ProtocolRoute(Route):
+    """A route that ignores a slash at the end of the path, which many clients add."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path is this route's, with or without the slash."""
+        if scope["type"] == "http" and scope["path"].endswith("/"):
+            scope = {**scope, "path": scope["path"].rstrip("/")}
+        return super().matches(scope)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -64,3 +86,9 @@ def listed(names: Iterable[str]) -> str:
     every = list(names)
     rest = len(every) - NAMES_LISTED
     return ", ".join(every[:NAMES_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def ignored_headers(names: Iterable[str]) -> dict[str, str]:
+    """The header that names what a request asked for in vain, percent-encoded; none where that is nothing."""
+    named = [quote(name[:NAME_CHARS], safe="", errors="replace") or '""' for name in dict.fromkeys(names)]
+    return {"X-Ignored": listed(named)} if named else {}

@@ -33,8 +33,10 @@ EXPOSED_HEADERS = (
     "X-Dropped",
     "X-Dropped-Count",
     "X-Duration",
+    "X-Ignored",
     "X-Sample-Rate",
     "X-Seed",
+    "X-Voice",
 )
 """The headers that scripts of other origins may read where cors_origins allows them."""
 

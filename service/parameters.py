@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from service.audio import FORMATS
+from service.audio import FORMATS, Format, require_package
 from service.errors import Refusal
 from vits.limits import LANGUAGES, MAX_SEED, RANGES
 
@@ -70,10 +70,15 @@ def typed(name: str, value: str) -> object:
 
 async def json_parameters(request: Request, max_text_chars: int) -> dict[str, object]:
     """The parameters of a JSON object in the body, each given once."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refusal("unsupported_media_type", "The body must be a JSON object: Content-Type: application/json.")
+    require_json(request)
     if set(query_parameters(request.scope["query_string"])) - {"key"}:
         raise Refusal("bad_request", "A POST takes its parameters from the JSON body, not from the query.")
+    return await json_body(request, max_text_chars)
+
+
+async def json_body(request: Request, max_text_chars: int) -> dict[str, object]:
+    """The JSON object in the body, its names each given once."""
+    require_json(request)
     body = await limited_body(request, JSON_CHARACTER_BYTES * max_text_chars + JSON_OVERHEAD_BYTES)
     try:
         # Given bytes, json would guess at UTF-16 and UTF-32 too.
@@ -84,6 +89,17 @@ async def json_parameters(request: Request, max_text_chars: int) -> dict[str, ob
     if not isinstance(parameters, dict):
         raise Refusal("bad_request", "The body must be a JSON object.")
     return parameters
+
+
+def body_type(request: Request) -> str:
+    """The media type of the body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_json(request: Request) -> None:
+    """Raise where the body does not say that it is JSON."""
+    if body_type(request) != "application/json":
+        raise Refusal("unsupported_media_type", "The body must be a JSON object: Content-Type: application/json.")
 
 
 async def limited_body(request: Request, limit_bytes: int) -> bytes:
@@ -117,7 +133,9 @@ def refuse_unknown(parameters: Iterable[str], known: tuple[str, ...]) -> None:
             raise Refusal("unknown_parameter", message)
 
 
-def read_parameters(given: Mapping[str, object], max_text_chars: int, accept: str = "") -> Parameters:
+def read_parameters(
+    given: Mapping[str, object], max_text_chars: int, accept: str = "", formats: Mapping[str, Format] = FORMATS
+) -> Parameters:
     """What the parameters and the Accept header ask for, or a refusal that says what is wrong with them."""
     refuse_unknown(given, PARAMETERS)
     return Parameters(
@@ -126,7 +144,7 @@ def read_parameters(given: Mapping[str, object], max_text_chars: int, accept: st
         lang=read_language(given),
         scales=read_scales(given),
         seed=read_seed(given),
-        format=read_format(given, accept),
+        format=read_format(given, accept, formats),
         stream=read_switch(given, "stream"),
     )
 
@@ -208,15 +226,16 @@ def read_switch(parameters: Mapping[str, object], name: str) -> bool:
     return value
 
 
-def read_format(parameters: Mapping[str, object], accept: str) -> str:
-    """The format that is asked for; else the best of those that Accept names; else the first."""
+def read_format(parameters: Mapping[str, object], accept: str, formats: Mapping[str, Format]) -> str:
+    """The one of `formats` that is asked for; else the best of those that Accept names; else the first."""
     name = read_string(parameters, "format")
     if name is None:
         quality = accepted(accept)
         best = max(FORMATS, key=lambda name: quality.get(FORMATS[name].media_type, 0.0))
         return best if quality.get(FORMATS[best].media_type, 0.0) > 0 else next(iter(FORMATS))
-    if name not in FORMATS:
-        raise Refusal("bad_request", "format must be one of " + ", ".join(FORMATS), parameter="format")
+    if name not in formats:
+        raise Refusal("bad_request", "format must be one of " + ", ".join(formats), parameter="format")
+    require_package(name)
     return name
 
 

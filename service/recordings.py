@@ -35,6 +35,7 @@ CHARACTERS_NAMED = 32
 ENTRY_BYTES = 6144
 """Bookkeeping bytes per cached recording: its headers, its key and the objects around them."""
 RETRY_AFTER_S = 2
+LATER = {"Retry-After": str(RETRY_AFTER_S)}
 """When a client that was refused for want of room may come back."""
 EMBEDDABLE = {"Cross-Origin-Resource-Policy": "cross-origin"}
 """A header of speech: pages of other origins may play it by an audio tag, without reading it."""
@@ -150,7 +151,7 @@ class Recordings:
         held = sum(len(recording.body) for recording in self.under_way.values())
         if held >= limit_bytes:
             message = "Recordings that are still being read take all the memory there is; try again soon."
-            raise Refusal("busy", message, headers={"Retry-After": str(RETRY_AFTER_S)})
+            raise Refusal("busy", message, headers=LATER)
 
     def keep(self, recording: Recording) -> None:
         """Keep a finished one if there is room; those that are being read are not evicted for it."""

@@ -68,7 +68,7 @@ def described_values(schema: dict[str, Any]) -> list[str]:
         return ["true", "false"]
     if "minimum" in schema:
         return [f"{schema['minimum']:g} to {schema['maximum']:.10g}"]
-    return list(schema.get("enum", ()))
+    return [choice for choice in schema.get("enum", ()) if choice is not None]
 
 
 def shown_values(cell: str) -> list[str]:
@@ -139,7 +139,7 @@ def toml_default(field: "dataclasses.Field[Any]") -> object:
 
 @pytest.mark.parametrize(
     ("heading", "settings", "not_keys"),
-    [("## [server]", server.Settings, {"path", "models"}), ("## [[models]]", server.ModelSettings, set())],
+    [("## [server]", server.Settings, {"path", "models", "aliases"}), ("## [[models]]", server.ModelSettings, set())],
 )
 def test_the_keys_of_models_toml_and_their_defaults_are_the_settings(
     heading: str, settings: type, not_keys: set[str]

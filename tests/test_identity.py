@@ -25,3 +25,16 @@ def test_another_source_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (tmp_path / "identity.py").write_text(Path(identity.__file__).read_text() + "# changed")
     monkeypatch.setattr(identity, "__file__", str(tmp_path / "identity.py"))
     assert current() != before
+
+
+def test_facts_files_and_program_all_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "G.pth"
+    file.write_text("weights")
+    first = identity.identity("facts", [file])
+    assert identity.identity("facts", [file]) == first
+    assert identity.identity("other facts", [file]) != first
+    file.write_text("other weights")
+    assert identity.identity("facts", [file]) != first
+    file.write_text("weights")
+    monkeypatch.setattr(identity, "program_identity", lambda: b"another")
+    assert identity.identity("facts", [file]) != first

@@ -1,12 +1,22 @@
 """What equal ids and weights do not tell of a recording: the program that spoke them, its libraries, and the CPU."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from vits.text.libraries import versions
+
+
+def identity(facts: object, files: Iterable[Path]) -> str:
+    """A digest of the program, of these facts, and of what is in these files."""
+    digest = hashlib.sha256(repr(facts).encode() + program_identity())
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 @cache

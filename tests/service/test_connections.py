@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 import pytest
@@ -16,9 +16,10 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import connections, recordings
+from tests import fakes
 from tests.fakes import Counters
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -245,13 +246,15 @@ def test_a_reader_that_is_cut_leaves_no_descriptor(
     slow_app: Starlette, counters: Counters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recordings, "PATIENCE_S", 0.3)
-    with serving(slow_app, lifespan="on") as port:
+    monkeypatch.setattr(recordings, "LEAST_PACE", 1000.0)
+    monkeypatch.setattr(fakes, "WINDOW_S", 0.0)
+    with ExitStack() as readers_close, serving(slow_app, lifespan="on") as port:
         until(lambda: slow_app.state.service.ready.is_set())
         slow_app.state.service.recordings.limit_bytes = 0
         before = len(os.listdir("/proc/self/fd"))
         readers = []
         for number in range(3):
-            reader = socket.socket()
+            reader = readers_close.enter_context(socket.socket())
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             reader.settimeout(TIMEOUT_S)
             reader.connect(("127.0.0.1", port))
@@ -260,5 +263,3 @@ def test_a_reader_that_is_cut_leaves_no_descriptor(
             readers.append(reader)
         until(lambda: len(os.listdir("/proc/self/fd")) >= before + 2 * len(readers))
         until(lambda: len(os.listdir("/proc/self/fd")) <= before + len(readers))
-        for reader in readers:
-            reader.close()

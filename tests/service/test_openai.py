@@ -1,25 +1,34 @@
-"""The official openai client against the real server, and against its app where the server must be busy."""
+"""The official openai client against the real server, other clients' requests, and the app where it must be busy."""
 
+import asyncio
+import base64
 import io
+import json
+import math
 import time
 import wave
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+import av
+import httpx2
 import numpy
 import openai
 import pytest
 import soundfile
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 from starlette.testclient import TestClient
 
 import server
+from service.host import VoiceEntry
+from service.openai import MODELS, VOICES, spread
 from service.recordings import RETRY_AFTER_S
 from tests.conftest import RunningServer, model_table, running_servers, write_models
-from tests.fakes import service_of
+from tests.fakes import service_of, when_ready
 
 KEY = "a secret key"
 TEXT = "Hello from two small cores."
@@ -128,18 +137,130 @@ def test_what_openai_has_no_name_for_goes_into_the_extra_body(client: OpenAI) ->
     assert response.headers["x-seed"] == "7"
 
 
+def test_sound_as_aac_is_that_of_its_kind(client: OpenAI, locked_server: RunningServer) -> None:
+    response = create(client, response_format="aac")
+    assert response.headers["content-type"] == "audio/aac"
+    with av.open(io.BytesIO(response.content), "r") as file:
+        assert file.format.name == "aac"
+        n_samples = sum(frame.samples for frame in file.decode(file.streams.audio[0]))
+    duration_s = n_samples / int(response.headers["x-sample-rate"])
+    assert duration_s == pytest.approx(float(spoken(locked_server)[0]["x-duration"]), abs=0.2)
+
+
+# Events
+
+
+def events_of(content: str) -> list[dict[str, Any]]:
+    """The events of an answer."""
+    assert content.endswith("\n\n")
+    lines = content.removesuffix("\n\n").split("\n\n")
+    assert all(line.startswith("data: ") for line in lines)
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "flac", "wav", "pcm"])
+def test_events_carry_the_plain_answer_to_the_last_byte(client: OpenAI, name: str) -> None:
+    text = f"Events of {name}. " * 3
+    create(client, input=text, response_format=name)
+    plain = create(client, input=text, response_format=name)
+    response = create(client, input=text, response_format=name, stream_format="sse")
+    assert response.headers["content-type"] == "text/event-stream"
+    *deltas, done = events_of(response.text)
+    assert {event["type"] for event in deltas} == {"speech.audio.delta"}
+    assert b"".join(base64.b64decode(event["audio"]) for event in deltas) == plain.content
+    seconds = math.ceil(float(plain.headers["x-duration"]))
+    usage = {"input_tokens": len(text), "output_tokens": seconds, "total_tokens": len(text) + seconds}
+    assert done == {"type": "speech.audio.done", "usage": usage}
+
+
+def test_events_come_while_the_sound_is_made(client: OpenAI) -> None:
+    text = "One sentence after the other. " * 8
+    kind: Any = {"model": "tts-1", "voice": "alloy", "response_format": "opus", "stream_format": "sse"}
+    with client.audio.speech.with_streaming_response.create(input=text, **kind) as response:
+        assert response.headers["x-cache"] == "miss"
+        assert "content-length" not in response.headers
+        *deltas, done = events_of("".join(response.iter_text()))
+    assert len(deltas) > 1
+    assert done["type"] == "speech.audio.done"
+    plain = create(client, input=text, voice="alloy", response_format="opus")
+    assert b"".join(base64.b64decode(event["audio"]) for event in deltas) == plain.content
+
+
+def test_events_of_sound_that_fails_halfway_have_no_end(slow_client: TestClient) -> None:
+    body = {"input": "hello|hello|burst", "stream_format": "sse", "response_format": "pcm"}
+    content = b""
+    with slow_client.stream("POST", "/v1/audio/speech", json=body) as response:
+        assert response.status_code == 200
+        with suppress(Exception):
+            for part in response.iter_bytes():
+                content += part
+    assert b"speech.audio.done" not in content
+
+
+# What is passed over
+
+
+PASSED_OVER: dict[str, tuple[dict[str, Any], str | None]] = {
+    "nothing": ({}, None),
+    "the models that clients have built in": ({"model": MODELS[2]}, None),
+    "null": ({"extra_body": {"speed": None, "instructions": None, "voice": None, "model": None}}, None),
+    "instructions": ({"instructions": "Sing."}, "instructions"),
+    "an unknown field": ({"extra_body": {"volume": 3, "größe": 1, "": 0}}, 'volume, gr%C3%B6%C3%9Fe, ""'),
+    "an unknown model": ({"model": "gpt-9"}, "model"),
+    "too fast": ({"speed": 4.01}, "speed"),
+    "too slow": ({"speed": 0}, "speed"),
+    "a version": ({"extra_query": {"api-version": "2025-03-01-preview"}}, "api-version"),
+    "OpenAI's voice beside a model": ({"model": "solo", "voice": VOICES[0]}, "voice"),
+}
+
+
+@pytest.mark.parametrize(("changes", "ignored"), PASSED_OVER.values(), ids=list(PASSED_OVER))
+def test_what_has_no_meaning_here_is_passed_over_and_named(
+    client: OpenAI, changes: dict[str, Any], ignored: str | None
+) -> None:
+    response = create(client, **changes)
+    assert response.content
+    assert response.headers.get("x-ignored") == ignored
+    assert response.headers["x-voice"] in ("solo", "trio/alice")
+
+
+def test_a_speed_outside_the_range_is_the_nearest_one_within(client: OpenAI, locked_server: RunningServer) -> None:
+    fast = create(client, speed=100, response_format="flac")
+    assert fast.content == spoken(locked_server, format="flac", speed=4)[1]
+    slow = create(client, speed=0.01, response_format="flac")
+    assert slow.content == spoken(locked_server, format="flac", speed=0.25)[1]
+
+
+def test_a_slash_at_the_end_changes_nothing(client: OpenAI) -> None:
+    response = client.post("/audio/speech/", cast_to=httpx2.Response, body={"input": TEXT})
+    assert response.headers["content-type"] == "audio/mpeg"
+    for path in ("/models/", "/models/solo/", "/audio/voices/", "/audio/models/"):
+        assert client.get(path, cast_to=dict[str, Any])
+
+
 # Models and voices
 
 
 @pytest.mark.parametrize(
     ("model", "voice"),
-    [("tts-1", "trio/bob"), ("gpt-4o-mini-tts", "bob"), ("trio", "bob"), ("trio", "trio/bob"), ("trio", {"id": "bob"})],
+    [
+        ("tts-1", "trio/bob"),
+        ("gpt-4o-mini-tts", "bob"),
+        ("trio", "bob"),
+        ("trio", "trio/bob"),
+        ("trio", {"id": "bob"}),
+        ("", "trio/bob"),
+        ("gpt-9", "bob"),
+        ("trio/bob", openai.omit),
+        ("trio/bob", ""),
+    ],
 )
 def test_one_voice_can_be_asked_for_in_many_ways(
     client: OpenAI, locked_server: RunningServer, model: str, voice: Any
 ) -> None:
     response = create(client, model=model, voice=voice, response_format="flac")
     assert response.content == spoken(locked_server, speaker="trio/bob", format="flac")[1]
+    assert response.headers["x-voice"] == "trio/bob"
 
 
 def test_the_models_are_those_that_are_loaded(client: OpenAI) -> None:
@@ -151,38 +272,158 @@ def test_the_models_are_those_that_are_loaded(client: OpenAI) -> None:
     assert all(1_500_000_000 < model.created <= time.time() for model in models)
 
 
+def test_one_model_is_described_as_in_the_list(client: OpenAI) -> None:
+    assert client.models.retrieve("solo") == client.models.list().data[1]
+
+
+def test_open_webui_finds_the_models(client: OpenAI) -> None:
+    models = [{"id": "trio", "name": "trio"}, {"id": "solo", "name": "solo"}]
+    assert client.get("/audio/models", cast_to=dict[str, Any]) == {"models": models}
+
+
+def entry(voice: str, *languages: str) -> VoiceEntry:
+    return VoiceEntry(voice, voice, voice, languages, 22050, {}, 0)
+
+
+def test_openais_voices_are_spread_over_the_speakers_of_the_default_ones_language() -> None:
+    voices = [entry("mei", "ja"), entry("amy", "en"), entry("all", "zh", "en"), entry("bob", "en")]
+    assert list(spread(voices, voices[1]).items())[:5] == [
+        ("alloy", "amy"),
+        ("ash", "all"),
+        ("ballad", "bob"),
+        ("cedar", "amy"),
+        ("coral", "all"),
+    ]
+    assert set(spread(voices, voices[0]).values()) == {"mei"}
+    assert list(spread(voices, voices[1])) == list(VOICES)
+
+
+def test_an_alias_of_models_toml_comes_before_the_spread(tmp_path: Path) -> None:
+    path = write_models(tmp_path)
+    path.write_text('[aliases]\nalloy = "carol"\nassistant = "solo"\n' + path.read_text())
+    with TestClient(server.create_app(server.read_settings(path))) as client:
+        when_ready(client)
+        rows = {row["id"]: row.get("alias_of") for row in client.get("/v1/audio/voices").json()["voices"]}
+        assert (rows["alloy"], rows["assistant"], rows["trio/carol"]) == ("trio/carol", "solo", None)
+        for voice, speaks in (("alloy", "trio/carol"), ("assistant", "solo")):
+            response = client.post("/v1/audio/speech", json={"input": "Hi.", "voice": voice})
+            assert response.headers["x-voice"] == speaks
+        assert client.get("/speak", params={"text": "Hi.", "speaker": "assistant"}).status_code == 404
+
+
 def test_every_listed_voice_speaks(client: OpenAI) -> None:
     voices = client.get("/audio/voices", cast_to=dict[str, Any])["voices"]
-    assert [voice["id"] for voice in voices] == ["trio/alice", "trio/bob", "trio/carol", "solo"]
+    own = [voice["id"] for voice in voices if "alias_of" not in voice]
+    assert own == ["trio/alice", "trio/bob", "trio/carol", "solo"]
+    assert [voice["id"] for voice in voices if "alias_of" in voice] == list(VOICES)
     for voice in voices:
         assert voice["name"] == voice["id"]
         assert "en" in voice["languages"]
         for model in ("tts-1", voice["model"]):
-            assert create(client, model=model, voice=voice["id"]).content
+            response = create(client, model=model, voice=voice["id"])
+            assert response.headers["x-voice"] == voice.get("alias_of", voice["id"])
+
+
+# Other clients
+
+
+def test_the_asynchronous_client_reads_while_the_sound_is_made(locked_server: RunningServer) -> None:
+    async def read() -> tuple[str, bytes]:
+        async with AsyncOpenAI(base_url=f"{locked_server.url}/v1", api_key=KEY, max_retries=0) as client:
+            kind: Any = {"model": "gpt-4o-mini-tts", "voice": "alloy", "response_format": "pcm"}
+            async with client.audio.speech.with_streaming_response.create(input="Async. " * 5, **kind) as response:
+                return response.headers["x-voice"], b"".join([part async for part in response.iter_bytes()])
+
+    voice, content = asyncio.run(read())
+    assert voice == "trio/alice"
+    assert numpy.frombuffer(content, "<i2").any()
+
+
+RECORDED: dict[str, dict[str, Any]] = {
+    # open-webui, backend/open_webui/routers/audio.py: what its page sends, with the model of its settings.
+    "Open WebUI": {"input": TEXT, "voice": "alloy", "model": "tts-1"},
+    # SillyTavern, src/endpoints/openai.js: /custom/generate-voice.
+    "SillyTavern": {"input": TEXT, "response_format": "mp3", "voice": "alloy", "speed": 1, "model": "tts-1"},
+    # lobe-tts, src/server/createOpenaiAudioSpeechCompletion.ts, by OpenAI's library.
+    "LobeChat": {"input": TEXT, "model": "tts-1", "voice": "alloy"},
+    # LibreChat, api/server/services/Files/Audio/TTSService.js: openAIProvider and localAIProvider.
+    "LibreChat": {"input": TEXT, "model": "tts-1-hd", "voice": "nova", "backend": "vits"},
+    "LibreChat for LocalAI": {"input": TEXT, "model": "solo", "backend": "vits"},
+    # anything-llm, server/utils/TextToSpeech/openAiGeneric/index.js.
+    "AnythingLLM": {"model": "tts-1", "voice": "alloy", "input": TEXT},
+    # n8n, nodes/vendors/OpenAi/actions/audio/generate.operation.ts, with each format that it offers.
+    "n8n": {"model": "tts-1", "input": TEXT, "voice": "onyx", "response_format": "mp3", "speed": 1},
+    "n8n with aac": {"model": "tts-1", "input": TEXT, "voice": "echo", "response_format": "aac", "speed": 1},
+    # AstrBot, astrbot/core/provider/sources/openai_tts_api_source.py; the model is empty unless it is configured.
+    "AstrBot": {"model": "", "voice": "alloy", "response_format": "wav", "input": TEXT},
+    # xiaozhi-esp32-server, main/xiaozhi-server/core/providers/tts/openai.py.
+    "xiaozhi": {"model": "tts-1", "input": TEXT, "voice": "alloy", "response_format": "wav", "speed": 1.0},
+    # sfortis/openai_tts, custom_components/openai_tts/openaitts_engine.py.
+    "Home Assistant": {"model": "tts-1", "input": TEXT, "voice": "shimmer", "response_format": "wav", "speed": 1},
+    # wyoming_openai, src/wyoming_openai/handler.py, with its defaults and with instructions and a speed.
+    "wyoming_openai": {"model": "tts-1", "voice": "alloy", "input": TEXT, "response_format": "wav", "speed": 1.0},
+    "wyoming_openai with instructions": {
+        **{"model": "gpt-4o-mini-tts", "voice": "sage", "input": TEXT, "response_format": "wav"},
+        "instructions": "Speak calmly.",
+    },
+    # livekit-plugins-openai 1.8.9, tts.py, with its defaults and with the models that it streams as sound.
+    "livekit": {
+        **{"input": TEXT, "model": "gpt-4o-mini-tts", "voice": "ash", "response_format": "mp3", "speed": 1.0},
+        "stream_format": "sse",
+    },
+    "livekit with tts-1": {
+        **{"input": TEXT, "model": "tts-1", "voice": "ash", "response_format": "mp3", "speed": 1.0},
+        "stream_format": "audio",
+    },
+    # pipecat-ai 1.14.0, services/openai/tts.py, with its defaults.
+    "pipecat": {"input": TEXT, "model": "gpt-4o-mini-tts", "voice": "alloy", "response_format": "pcm"},
+    "curl": {"input": "hi"},
+}
+
+
+@pytest.mark.parametrize("body", RECORDED.values(), ids=list(RECORDED))
+@pytest.mark.parametrize("key", [None, "Bearer ", "Bearer sk-none", "Basic bm9uZQ=="])
+def test_the_request_of_a_known_client_gets_sound(client_of_all: TestClient, body: Any, key: str | None) -> None:
+    headers = {} if key is None else {"Authorization": key}
+    response = client_of_all.post("/v1/audio/speech", json=body, headers=headers)
+    assert response.status_code == 200
+    sse = body.get("stream_format") == "sse"
+    assert response.headers["content-type"].startswith("text/event-stream" if sse else "audio/")
+    assert len(response.content) > 1000
+
+
+def test_a_name_that_is_no_text_is_named_too(client_of_all: TestClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = client_of_all.post("/v1/audio/speech", content=b'{"input": "hi", "\\ud800": 0}', headers=headers)
+    assert (response.status_code, response.headers["x-ignored"]) == (200, "%3F")
+
+
+@pytest.fixture(scope="module")
+def client_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a server without a key."""
+    settings = server.read_settings(write_models(tmp_path_factory.mktemp("open")))
+    with TestClient(server.create_app(settings)) as client:
+        yield when_ready(client)
 
 
 # Errors
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], type[openai.APIStatusError], str, str | None]] = {
-    "a voice of OpenAI's": ({"voice": "alloy"}, openai.NotFoundError, "unknown_speaker", "voice"),
+    "an unknown voice": ({"voice": "zed"}, openai.NotFoundError, "unknown_speaker", "voice"),
     "another model's voice": ({"model": "solo", "voice": "bob"}, openai.NotFoundError, "unknown_speaker", "voice"),
     "a model not loaded": ({"model": "idle", "voice": "left"}, openai.NotFoundError, "speaker_not_loaded", "voice"),
-    "an unknown model": ({"model": "gpt-9"}, openai.NotFoundError, "model_not_found", "model"),
     "a model that is no string": ({"model": 1}, openai.BadRequestError, "bad_request", "model"),
     "no text": ({"input": openai.omit}, openai.BadRequestError, "missing_text", "input"),
-    "no voice": ({"voice": openai.omit}, openai.BadRequestError, "bad_request", "voice"),
-    "no model": ({"model": openai.omit}, openai.BadRequestError, "bad_request", "model"),
     "empty text": ({"input": " "}, openai.BadRequestError, "empty_text", "input"),
     "text that is no string": ({"input": 5}, openai.BadRequestError, "bad_request", "input"),
-    "text too long": ({"input": "x" * 2001}, openai.APIStatusError, "text_too_long", "input"),
+    "text too long": ({"input": "x" * 4097}, openai.APIStatusError, "text_too_long", "input"),
     "a voice that is no string": ({"voice": {"id": 1}}, openai.BadRequestError, "bad_request", "voice"),
     "a voice with more": ({"voice": {"id": "solo", "x": 1}}, openai.BadRequestError, "bad_request", "voice"),
-    "aac": ({"response_format": "aac"}, openai.BadRequestError, "bad_request", "response_format"),
-    "too fast": ({"speed": 4.01}, openai.BadRequestError, "bad_number", "speed"),
-    "too slow": ({"speed": 0.24}, openai.BadRequestError, "bad_number", "speed"),
-    "events": ({"stream_format": "sse"}, openai.BadRequestError, "bad_request", "stream_format"),
-    "instructions": ({"instructions": "Sing."}, openai.BadRequestError, "unknown_parameter", None),
+    "an unknown format": ({"response_format": "m4a"}, openai.BadRequestError, "bad_request", "response_format"),
+    "a speed that is no number": ({"speed": "fast"}, openai.BadRequestError, "bad_number", "speed"),
+    "a switch for a speed": ({"speed": True}, openai.BadRequestError, "bad_number", "speed"),
+    "an unknown stream": ({"stream_format": "rtp"}, openai.BadRequestError, "bad_request", "stream_format"),
     "a language nobody has": ({"extra_body": {"lang": "fr"}}, openai.BadRequestError, "bad_request", "lang"),
     "nothing to say": ({"input": "☃"}, openai.BadRequestError, "unspeakable_text", None),
 }
@@ -201,11 +442,13 @@ def test_a_refusal_is_the_clients_own_exception(
         assert refusal.value.body["message"].startswith(f"{param} ")  # type: ignore[index]
 
 
-def test_a_refused_model_and_a_refused_format_name_those_there_are(client: OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match=r"there is trio, solo, tts-1"):
-        create(client, model="gpt-9")
-    with pytest.raises(openai.BadRequestError, match=r"one of mp3, opus, flac, wav, pcm"):
-        create(client, response_format="aac")
+def test_a_refusal_names_what_there_is(client: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match=r"there is trio/alice, trio/bob, trio/carol, solo"):
+        create(client, voice="zed")
+    with pytest.raises(openai.BadRequestError, match=r"one of mp3, opus, aac, flac, wav, pcm"):
+        create(client, response_format="m4a")
+    with pytest.raises(openai.NotFoundError, match=r"'gpt-9' does not exist; there is trio, solo"):
+        client.models.retrieve("gpt-9")
 
 
 def test_a_wrong_key_is_an_authentication_error(client: OpenAI) -> None:

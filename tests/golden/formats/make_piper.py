@@ -96,7 +96,8 @@ def make(folder: Path, name: str, options: dict[str, Any], more: dict[str, Any])
     real = VitsModel.load_from_checkpoint
 
     def loaded(path: Path, **arguments: Any) -> VitsModel:
-        return real(path, strict=False, weights_only=False, **arguments)
+        model: VitsModel = real(path, strict=False, weights_only=False, **arguments)
+        return model
 
     export = torch.onnx.export
 
