@@ -27,6 +27,7 @@ from tests.deploy.conftest import LONG_TEXT, WAIT_S, running_processes, wait_unt
 
 RAY_START_S = 400
 SECRET = "my secret"
+KEY = "sesame"
 
 
 class Answer(NamedTuple):
@@ -65,13 +66,15 @@ def ray_serve(tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Ite
             "run",
             config,
             port=port,
+            SPEAK_API_KEY=KEY,
             RAY_TMPDIR=str(ray_folder),
             RAY_AUTH_MODE="disabled",
             RAY_USAGE_STATS_ENABLED="0",
             RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="60",  # 5 are not enough on a busy machine
             RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S="60",
         )
-        wait_until(lambda: serves(server) or server.process.poll() is not None, server, RAY_START_S)
+        wait_until(lambda: serves(server) or has_failed(server), server, RAY_START_S)
+        assert not has_failed(server), server.log
         server.wait_until_ready()
         yield server
         server.process.send_signal(signal.SIGINT)
@@ -99,11 +102,17 @@ def serves(server: RunningServer) -> bool:
         return False
 
 
+def has_failed(server: RunningServer) -> bool:
+    """Whether it has ended, or could not start the replicas."""
+    return server.process.poll() is not None or "startup failed" in server.log
+
+
 def ask(server: RunningServer, text: str) -> Answer:
     """One request, whatever comes of it."""
     started = time.monotonic()
     try:
-        with urlopen(f"{server.url}/speak?text={quote(text)}&speaker=solo", timeout=2 * WAIT_S) as response:
+        url = f"{server.url}/speak?text={quote(text)}&speaker=solo&key={KEY}"
+        with urlopen(url, timeout=2 * WAIT_S) as response:
             return Answer(started, response.status, response.headers["X-Replica"], response.read())
     except HTTPError as error:
         with error:
@@ -132,13 +141,17 @@ def test_a_replica_has_the_threads_of_its_options(ray_serve: RunningServer) -> N
     assert ray_serve.health["threads"] == 1
 
 
+def test_replicas_want_the_key(ray_serve: RunningServer) -> None:
+    assert ray_serve.get_json("/speak?text=Hello.&speaker=solo")[0] == 401
+
+
 def test_replicas_read_a_query_of_many_chinese_characters_however_it_arrives(ray_serve: RunningServer) -> None:
-    assert head_in_segments(ray_serve.port, f"/speak?speaker=solo&text={quote('你好。' * 660)}") == 200
+    assert head_in_segments(ray_serve.port, f"/speak?key={KEY}&speaker=solo&text={quote('你好。' * 660)}") == 200
 
 
 def test_replicas_stream_while_they_compute(ray_serve: RunningServer) -> None:
     client = HTTPConnection("127.0.0.1", ray_serve.port, timeout=2 * WAIT_S)
-    client.request("GET", f"/speak?text={LONG_TEXT}&speaker=solo&stream=true&length_scale=4")
+    client.request("GET", f"/speak?text={LONG_TEXT}&speaker=solo&stream=true&length_scale=4&key={KEY}")
     response = client.getresponse()
     assert response.read(4) == b"RIFF"
     # One of the replicas is under way with it, and stops when its listener leaves.
