@@ -22,11 +22,12 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import time
 import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -60,17 +61,7 @@ from service.recordings import (
     unless_gone,
     wants_part,
 )
-from vits import (
-    BadRequest,
-    MissingLibrary,
-    Prepared,
-    RunawayLength,
-    UnknownLanguage,
-    UnspeakableText,
-    VitsError,
-    Voice,
-    load_voice,
-)
+from vits import Prepared, RunawayLength, VitsError, Voice, load_voice
 from vits.config import speaker_names
 from vits.identity import program_identity
 from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, PRECISIONS, RANGES
@@ -86,17 +77,10 @@ LoadVoice = Callable[[Path, Path, str], Voice]
 HERE = Path(__file__).resolve().parent
 ORIGINS = (r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", 'a list of origins such as "https://example.org", or ["*"]')
 """What cors_origins may hold: a regular expression, and in words."""
+PREPARATION_TIMEOUT_S = 10.0
+"""How long the preparation of a text may take; the longest usual ones take half a second."""
 EXIT_START_FAILED = 3
 """uvicorn's own code for an application that could not start."""
-
-LIBRARY_CODES: Mapping[type[Exception], str] = {
-    UnspeakableText: "unspeakable_text",
-    UnknownLanguage: "unknown_language",
-    MissingLibrary: "missing_library",
-    RunawayLength: "runaway_length",
-    BadRequest: "bad_request",
-}
-"""The library's errors that a request can cause, and the codes of their answers. All others are a 500."""
 
 
 # Settings
@@ -362,9 +346,21 @@ class Turns:
         finally:
             self.heads -= 1
 
-    async def prepare(self, job: Callable[[], Result]) -> Result:
-        """What `job` returns, computed beside inference: text work, without torch."""
-        return await asyncio.get_running_loop().run_in_executor(self._preparation, job)
+    async def prepare(self, job: Callable[[Callable[[], None]], Result]) -> Result:
+        """What `job` returns, computed beside inference: text work, without torch.
+
+        `job` is given a function to call now and then, which raises once its caller was cancelled.
+        """
+        abandoned = threading.Event()
+
+        def check() -> None:
+            if abandoned.is_set():
+                raise CancelledError
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._preparation, job, check)
+        finally:
+            abandoned.set()
 
     async def encode(self, job: Callable[[], Result]) -> Result:
         """What `job` returns, computed beside inference: samples into a format's bytes."""
@@ -492,7 +488,7 @@ class SpeechService:
             whole = not speech.stream or request.scope["http_version"] == "1.0" or wants_part(request)
             await unless_gone(request.receive, recording.reaches(None if whole else 1))
             part = read_range(request, recording)
-            return Playback(self.recordings, recording, x_cache, part, (Refusal, *LIBRARY_CODES))
+            return Playback(self.recordings, recording, x_cache, part, (Refusal, VitsError))
         except BaseException:
             self.recordings.leave(recording)
             raise
@@ -594,9 +590,13 @@ class SpeechService:
     async def prepare(self, speech: Speech) -> Prepared:
         """The text of a request, ready to be spoken."""
         model = speech.model
-        return await self.turns.prepare(
-            partial(model.voice.prepare, speech.text, speech.lang, model.settings.normalize, speech.speaker)
-        )
+
+        def job(check: Callable[[], None]) -> Prepared:
+            return model.voice.prepare(
+                speech.text, speech.lang, model.settings.normalize, speech.speaker, check, PREPARATION_TIMEOUT_S
+            )
+
+        return await self.turns.prepare(job)
 
     async def windows(self, speech: Speech, prepared: Prepared, stopwatch: Stopwatch) -> AsyncIterator[audio.Pcm]:
         """The speech as 16-bit samples, one window each; every window waits for its turn."""
@@ -619,17 +619,7 @@ class SpeechService:
     async def speakers(self, request: Request) -> Response:
         """GET /speakers: all who can speak, and who does where a request names no speaker."""
         self.require_ready()
-        rows = [
-            {
-                "id": voice.id,
-                "model": voice.model,
-                "speaker": voice.speaker,
-                "languages": voice.languages,
-                "sample_rate_hz": voice.sample_rate_hz,
-                **voice.defaults,
-            }
-            for voice in self.voices()
-        ]
+        rows = [voice.row() for voice in self.voices()]
         first, number = self.find(None)
         names = {number: name for name, number in first.speakers.items()}
         limits = {"ranges": dict(RANGES), "formats": list(audio.FORMATS), "max_text_chars": self.max_text_chars}
@@ -733,7 +723,7 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
             *openai.routes(service),
         ],
         middleware=middleware(metrics, settings.cors_origins, answers),
-        exception_handlers=answers.handlers(LIBRARY_CODES),
+        exception_handlers=answers.handlers(VitsError),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False

@@ -24,6 +24,7 @@ from tests.fakes import (
     get,
     recording,
     running,
+    until,
     when_ready,
 )
 
@@ -461,6 +462,18 @@ def test_slow_text_work_keeps_nobody_else_waiting(slow_client: TestClient, count
             time.sleep(0.001)
         counters.may_go_on.set()
         assert pondering.result().status_code == 200
+
+
+@pytest.mark.anyio
+async def test_the_preparation_of_a_client_that_leaves_ends(slow_app: Starlette, counters: Counters) -> None:
+    async with running(slow_app) as service:
+        leaving = asyncio.Event()
+        leaver = asyncio.create_task(get(slow_app, "endless", leaving))
+        await until(lambda: counters.checks)
+        leaving.set()
+        await leaver
+        assert await get(slow_app, "a") == 200
+        assert service.turns.waiting == 0
 
 
 def test_more_requests_than_may_wait_are_told_to_come_back(slow_client: TestClient) -> None:

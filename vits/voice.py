@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -119,7 +119,15 @@ class Voice:
         ids = [id for sentence in prepared.sentences for id in sentence.ids]
         return list(front_end.with_blanks(ids)) if self._config.add_blank else ids
 
-    def prepare(self, text: str, lang: str = "auto", normalize: bool = True, speaker: int = 0) -> Prepared:
+    def prepare(
+        self,
+        text: str,
+        lang: str = "auto",
+        normalize: bool = True,
+        speaker: int = 0,
+        check: Callable[[], None] | None = None,
+        timeout_s: float = front_end.MAX_SECONDS,
+    ) -> Prepared:
         """Return a text's sentences with their ids, and the characters that cannot be spoken.
 
         Args:
@@ -128,12 +136,15 @@ class Voice:
             normalize: whether numbers, units and signs are put into words that the cleaner would otherwise drop or
                 misread.
             speaker: whose languages decide where the script does not.
+            check: called before each sentence; what it raises ends the preparation.
+            timeout_s: how long the preparation may take.
 
         Raises:
+            PreparationTooLong: it took longer than that.
             TextError: the text or the language cannot be spoken.
 
         """
-        return self._prepared(text, lang, normalize, speaker, self._config.add_blank)
+        return self._prepared(text, lang, normalize, speaker, self._config.add_blank, check, timeout_s)
 
     def durations(
         self,
@@ -242,7 +253,16 @@ class Voice:
             _whole("seed", seed, MAX_SEED),
         )
 
-    def _prepared(self, text: str, lang: str, normalize: bool, speaker: int, add_blank: bool) -> Prepared:
+    def _prepared(
+        self,
+        text: str,
+        lang: str,
+        normalize: bool,
+        speaker: int,
+        add_blank: bool,
+        check: Callable[[], None] | None = None,
+        timeout_s: float = front_end.MAX_SECONDS,
+    ) -> Prepared:
         return front_end.prepare(
             text,
             self.cleaner,
@@ -251,6 +271,8 @@ class Voice:
             declared_languages=self.languages_of(speaker) if self._config.languages else (),
             normalize=normalize,
             add_blank=add_blank,
+            check=check,
+            timeout_s=timeout_s,
         )
 
     def _bfloat16_will_do(self) -> bool:

@@ -7,14 +7,23 @@ prepare("Hello. 你好。", cleaner, symbols)     any text, tagged, normalized a
 
 from __future__ import annotations
 
-from vits.errors import MissingLibrary, TextError, UnknownCleaner, UnknownLanguage, UnspeakableText
+from vits.errors import (
+    MissingLibrary,
+    PreparationTooLong,
+    TextError,
+    UnknownCleaner,
+    UnknownLanguage,
+    UnspeakableText,
+)
 from vits.text.cleaners import CLEANERS, clean, languages
-from vits.text.preparation import MAX_CHARACTERS, Prepared, Sentence, prepare, to_ids, with_blanks
+from vits.text.preparation import MAX_CHARACTERS, MAX_SECONDS, Prepared, Sentence, prepare, to_ids, with_blanks
 
 __all__ = [
     "CLEANERS",
     "MAX_CHARACTERS",
+    "MAX_SECONDS",
     "MissingLibrary",
+    "PreparationTooLong",
     "Prepared",
     "Sentence",
     "TextError",

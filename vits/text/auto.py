@@ -99,28 +99,33 @@ class _Tagger:
 
     def by_script(self, clause: list[_Token]) -> list[str | None]:
         """The language of each token whose script says it; None for the others."""
-        return [self._of(token, clause) for token in clause]
+        undecided = self._undecided_han(clause)
+        return [self._of(token, undecided) for token in clause]
 
-    def _of(self, token: _Token, clause: list[_Token]) -> str | None:
+    def _of(self, token: _Token, undecided: str | None) -> str | None:
         if token.script == _HAN:
-            return self._of_han(token.text, clause)
+            return self._of_han(token.text, undecided)
         language = {_KANA: "ja", _HANGUL: "ko", _DEVANAGARI: "sa", _LATIN: "en"}.get(token.script)
         return language if language in self._languages else None
 
-    def _of_han(self, run: str, clause: list[_Token]) -> str | None:
+    def _of_han(self, run: str, undecided: str | None) -> str | None:
+        if len(self._han_languages) == 2:
+            evidence = _han_evidence(run)
+            if evidence == "zh" or (evidence == "ja" and (self._has_kana or self._han_preference != "zh")):
+                return evidence
+        return undecided
+
+    def _undecided_han(self, clause: list[_Token]) -> str | None:
+        """The language of those runs of Han in a clause whose own characters do not tell it."""
         if len(self._han_languages) < 2:
             return self._han_languages[0] if self._han_languages else None
-        evidence = _han_evidence(run)
-        if evidence == "zh" or (evidence == "ja" and (self._has_kana or self._han_preference != "zh")):
-            return evidence
-        scripts = {token.script for token in clause}
-        if _KANA in scripts:
+        if any(token.script == _KANA for token in clause):
             return "ja"
         if self._has_kana and not self._has_chinese:
             return "ja"
-        clause_evidence = {_han_evidence(token.text) for token in clause if token.script == _HAN} - {None}
-        if len(clause_evidence) == 1:
-            return clause_evidence.pop()
+        evidence = {_han_evidence(token.text) for token in clause if token.script == _HAN} - {None}
+        if len(evidence) == 1:
+            return evidence.pop()
         return self._han_preference or "zh"
 
     def neighbourly(self, tokens: list[_Token], known: list[str | None]) -> list[str | None]:

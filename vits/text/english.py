@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 
 from vits.text.english_numbers import expand_numbers
 from vits.text.libraries import data_file, load
+from vits.text.rules import fold
 
 ABBREVIATIONS = {
     "mrs": "misess",
@@ -93,7 +94,7 @@ _TO_CJKE = str.maketrans({"ɑ": "a", "ɔ": "o", "ɛ": "e", "ɪ": "i", "ʊ": "u"}
 
 def expand_abbreviations(text: str) -> str:
     """The text with titles such as "Dr." in full."""
-    return _ABBREVIATION.sub(lambda match: ABBREVIATIONS[match[1].lower()], text)
+    return _ABBREVIATION.sub(lambda match: ABBREVIATIONS[fold(match[1])], text)
 
 
 @cache

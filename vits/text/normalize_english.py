@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from vits.text.english import ABBREVIATIONS, pronunciations, to_ascii
 from vits.text.english_numbers import cardinal, expand_numbers, ordinal
+from vits.text.rules import fold
 
 _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _MONTHS = [
@@ -97,7 +98,7 @@ _SIGNS = {
     "№": "number ",
 }
 _PHRASES = {"e.g.": "for example", "i.e.": "that is", "etc.": "et cetera", "vs.": "versus"}
-_PHRASE = re.compile(r"(?<![\w.])(?:e\.g\.|i\.e\.|etc\.|vs\.)", re.IGNORECASE)
+_PHRASE = re.compile(r"(?<![\w.])(?:e\.g\.|i\.e\.|etc\.|vs\.)(?!\w)", re.IGNORECASE)
 _WIDE_MARKS = str.maketrans(
     {"，": ", ", "。": ". ", "、": ", ", "；": "; ", "：": ": ", "！": "! ", "？": "? ", "（": " (", "）": ") "}
 )
@@ -220,11 +221,11 @@ def _quantities(text: str) -> str:
 
 def _spelled(letters: str) -> str:
     """Letters one by one; the dictionary's "a" is the article, its "ay" the letter."""
-    return " ".join("ay" if letter == "a" else letter for letter in letters.lower())
+    return " ".join("ay" if letter == "a" else letter for letter in fold(letters))
 
 
 def _is_known(word: str) -> bool:
-    return bool(pronunciations(word.lower()))
+    return bool(pronunciations(fold(word)))
 
 
 def _compound(word: str) -> str | None:
@@ -235,7 +236,7 @@ def _compound(word: str) -> str | None:
 
 def _sounded(word: str) -> str:
     """An unknown word in letters that stand for their own sounds, as the cleaners read them."""
-    word = re.sub(r"(?<=[^aeiou])y$", "i", word.lower())
+    word = re.sub(r"(?<=[^aeiou])y$", "i", fold(word))
     word = re.sub(r"(?<=[^aeiou])e$", "", word) if len(word) > 3 else word
     for spelling, sound in (
         (r"ph", "f"),
@@ -262,7 +263,7 @@ def _respelled(word: str) -> str:
     base, apostrophe, ending = word.replace("’", "'").rpartition("'")
     if apostrophe and len(ending) <= 2:
         return f"{_respelled(base)} {ending}" if len(ending) > 1 else _respelled(base) + ("s" if ending == "s" else "")
-    if word.isupper() and len(word) <= 5 or not re.search("[aeiouy]", word.lower()):
+    if word.isupper() and len(word) <= 5 or not re.search("[aeiouy]", fold(word)):
         return _spelled(word)
     parts = _CAMEL.findall(word)
     if len(parts) > 1:
@@ -275,7 +276,7 @@ def _respell(text: str) -> str:
         return match[0] if _is_known(match[0]) else match[0].replace("-", " ")
 
     def word(match: re.Match[str]) -> str:
-        is_abbreviation = text[match.end() : match.end() + 1] == "." and match[0].lower() in ABBREVIATIONS
+        is_abbreviation = text[match.end() : match.end() + 1] == "." and fold(match[0]) in ABBREVIATIONS
         return match[0] if is_abbreviation else _respelled(match[0])
 
     text = re.sub(r"(?<=[A-Za-z] )A\b(?!['-]|\s+[a-z])|^\s*A\s*$", "ay", text)
@@ -293,7 +294,7 @@ def normalize(text: str, *, respell: bool) -> str:
     text = re.sub(r"https?://(?:www\.)?", "", text.translate(_WIDE_MARKS))
     text = re.sub(r"(?<=[a-z0-9])\.(?=[a-z]{2,})", " dot ", re.sub(r"\s*(?:[—–]|--)\s*(?=[^\d\s])", ", ", text))
     text = _quantities(text)
-    text = _PHRASE.sub(lambda match: _PHRASES[match[0].lower()], text)
+    text = _PHRASE.sub(lambda match: _PHRASES[fold(match[0])], text)
     for sign, words in _SIGNS.items():
         text = text.replace(sign, words)
     text = re.sub(r"(?<=\w)/(?=\w)", " ", text)

@@ -127,19 +127,20 @@ def _split(han: str) -> list[str]:
     at the end of the run, all of its characters do.
     """
     parts: list[str] = []
-    while han:
-        length = 0
-        while length < len(han) and _starts_a_phrase(han[: length + 1]):
-            length += 1
-        prefix = han[:length]
+    start = 0
+    while start < len(han):
+        end = start
+        while end < len(han) and _starts_a_phrase(han[start : end + 1]):
+            end += 1
+        prefix = han[start:end]
         if prefix and _phrase_reading(prefix) is not None:
             parts.append(prefix)
-        elif prefix == han:
-            parts += han
+        elif prefix and end == len(han):
+            parts += prefix
             break
         else:
-            parts.append(han[0])
-        han = han[len(parts[-1]) :]
+            parts.append(han[start])
+        start += len(parts[-1])
     return parts
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from time import monotonic
 
-from vits.errors import UnknownLanguage, UnspeakableText
+from vits.errors import PreparationTooLong, UnknownLanguage, UnspeakableText
 from vits.limits import LANGUAGES
 from vits.text import auto, sentences
 from vits.text.auto import Span
@@ -20,6 +23,8 @@ MAX_CHARACTERS = 200
 """Longest sentence in characters; longer ones are cut at commas, or else at blanks."""
 MAX_SYMBOLS = 500
 """Most symbols of a sentence, without blanks. A digit or a letter's name has many, so characters do not bound them."""
+MAX_SECONDS = 60.0
+"""How long a preparation may take. 100 000 characters take less than half of that on two slow cores."""
 
 _SPOKEN_MARKS = frozenset("%&@#‰％＆＠＃")
 
@@ -72,25 +77,36 @@ def _is_spoken(character: str) -> bool:
 class _Preparation:
     """The preparation of one text for one voice, with the count of what cannot be spoken."""
 
-    def __init__(self, cleaner: Cleaner, symbols: Sequence[str], *, normalize: bool, add_blank: bool) -> None:
+    def __init__(
+        self,
+        cleaner: Cleaner,
+        symbols: Sequence[str],
+        *,
+        normalize: bool,
+        add_blank: bool,
+        check: Callable[[], None],
+    ) -> None:
         self._cleaner = cleaner
         self._symbols = symbols
         self._symbol_set = frozenset(symbols)
         self._normalize = normalize
         self._add_blank = add_blank
+        self._check = check
         self.dropped: Counter[str] = Counter()
 
     def sentences(self, spans: list[Span], pause_s: float) -> list[Sentence]:
         """The sentence of these spans: several where it has too many symbols, none where it says nothing."""
+        self._check()
         text = "".join(self._tagged(span) for span in spans if span.language)
         cleaned = self._cleaner.clean(text)
         ids = tuple(to_ids(cleaned, self._symbols))
         written = "".join(span.text for span in spans)
         if len(ids) > MAX_SYMBOLS and len(written) > 1:
             first, second = sentences.halves(written)
+            parts = _Slices(spans)
             return [
-                *self.sentences(_slice(spans, first.start, first.end), first.pause_s),
-                *self.sentences(_slice(spans, second.start, second.end), pause_s),
+                *self.sentences(parts.between(first.start, first.end), first.pause_s),
+                *self.sentences(parts.between(second.start, second.end), pause_s),
             ]
         self._count_dropped(spans, cleaned)
         if not any(unicodedata.category(self._symbols[index])[0] == "L" for index in ids):
@@ -137,16 +153,37 @@ class _Preparation:
         return silent
 
 
-def _slice(spans: list[Span], start: int, end: int) -> list[Span]:
-    """The spans of the characters from start to end, counted over all spans."""
-    sliced = []
-    position = 0
-    for span in spans:
-        text = span.text[max(0, start - position) : max(0, end - position)]
-        if text:
-            sliced.append(Span(text, span.language))
-        position += len(span.text)
-    return sliced
+class _Slices:
+    """Spans from which parts can be cut, each in time proportional to the part."""
+
+    def __init__(self, spans: list[Span]) -> None:
+        self._spans = spans
+        self._starts = [0, *accumulate(len(span.text) for span in spans)]
+
+    def between(self, start: int, end: int) -> list[Span]:
+        """The spans of the characters from start to end, counted over all spans."""
+        sliced = []
+        index = bisect_right(self._starts, start) - 1
+        while index < len(self._spans) and self._starts[index] < end:
+            span, position = self._spans[index], self._starts[index]
+            text = span.text[max(0, start - position) : end - position]
+            if text:
+                sliced.append(Span(text, span.language))
+            index += 1
+        return sliced
+
+
+def _in_time(check: Callable[[], None] | None, timeout_s: float) -> Callable[[], None]:
+    """A check that also raises PreparationTooLong once the seconds have passed."""
+    deadline = monotonic() + timeout_s
+
+    def checked() -> None:
+        if check is not None:
+            check()
+        if monotonic() > deadline:
+            raise PreparationTooLong(f"this text takes longer than {timeout_s:g} seconds to prepare; send it in parts")
+
+    return checked
 
 
 def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
@@ -168,6 +205,8 @@ def prepare(
     normalize: bool = True,
     add_blank: bool = False,
     max_characters: int = MAX_CHARACTERS,
+    check: Callable[[], None] | None = None,
+    timeout_s: float = MAX_SECONDS,
 ) -> Prepared:
     """The sentences of a text in symbol ids, and the characters that cannot be spoken.
 
@@ -180,8 +219,11 @@ def prepare(
         normalize: whether numbers, dates, units and the like are put into words before the cleaner gets them.
         add_blank: whether the model was trained with blanks between symbols.
         max_characters: the longest sentence.
+        check: called before each sentence; what it raises ends the preparation.
+        timeout_s: how long the preparation may take.
 
     Raises:
+        PreparationTooLong: it took longer than that.
         UnknownCleaner: no front end has that name.
         UnknownLanguage: lang is not in LANGUAGES, or the cleaner does not speak it.
         UnspeakableText: nothing in the text can be spoken.
@@ -190,16 +232,17 @@ def prepare(
     """
     front_end = find(cleaner)
     language = _checked_language(lang, front_end, cleaner)
-    preparation = _Preparation(front_end, symbols, normalize=normalize, add_blank=add_blank)
+    check = _in_time(check, timeout_s)
+    preparation = _Preparation(front_end, symbols, normalize=normalize, add_blank=add_blank, check=check)
     text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
     preparation.dropped.update(re.findall("[\ud800-\udfff]", text))
     text = re.sub("[\ud800-\udfff]", "", text)
     spans = auto.spans(unify(text) if normalize else text, front_end.languages, declared_languages, language)
-    written = "".join(span.text for span in spans)
+    slices = _Slices(spans)
     spoken = [
         sentence
-        for piece in sentences.split(written, max_characters)
-        for sentence in preparation.sentences(_slice(spans, piece.start, piece.end), piece.pause_s)
+        for piece in sentences.split("".join(span.text for span in spans), max_characters)
+        for sentence in preparation.sentences(slices.between(piece.start, piece.end), piece.pause_s)
     ]
     if not spoken:
         raise UnspeakableText("nothing in this text can be spoken")
