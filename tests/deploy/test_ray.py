@@ -3,14 +3,17 @@
 import ctypes.util
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +25,7 @@ from urllib.request import urlopen
 import pytest
 
 from deploy.defaults import defaults
-from tests.conftest import ROOT, RunningServer, free_port, head_in_segments, write_models
+from tests.conftest import ROOT, RunningServer, head_in_segments, write_models
 from tests.deploy.conftest import LONG_TEXT, WAIT_S, running_processes, wait_until
 
 RAY_START_S = 400
@@ -58,7 +61,7 @@ def ray_serve(tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Ite
     folder = tmp_path_factory.mktemp("ray")
     models_toml = write_models(folder)
     config = folder / "serve.json"
-    port = free_port()
+    port = port_that_ray_leaves_free()
     config.write_text(json.dumps(serve_config(models_toml, port)))
     with running_processes(folder, models_toml) as start_process:
         server = start_process(
@@ -79,6 +82,14 @@ def ray_serve(tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Ite
         yield server
         server.process.send_signal(signal.SIGINT)
         server.process.wait(2 * WAIT_S)
+
+
+def port_that_ray_leaves_free() -> int:
+    """A free port: Ray's processes take those from 10002 to 19999, and from 32768 on, where the system chooses."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("There is no free port from 20000 to 31999")
 
 
 def serve_config(models_toml: Path, port: int) -> dict[str, object]:
