@@ -143,10 +143,10 @@ class Settings:
 def read_settings(path: Path) -> Settings:
     """What models.toml says; a SettingsError where something in it is invalid."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: expected the file that lists the models; there is none") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: {error}: expected a readable TOML file") from None
     top = Table(path, TOP_LEVEL, document, SettingsError)
     server = Table(path, "[server]", top.take("server", dict, {}, "a table"), SettingsError)

@@ -116,6 +116,18 @@ def test_missing_settings_are_refused_in_one_line(tmp_path: Path) -> None:
         server.read_settings(tmp_path / "models.toml")
 
 
+@pytest.mark.parametrize(
+    "document", ["a = " + 10_000 * "[", "a = " + 5_000 * "9", "\ufffe"], ids=["deep", "long", "odd"]
+)
+def test_settings_without_end_are_refused_in_one_line(document: str, write_settings: Callable[[str], Path]) -> None:
+    with pytest.raises(server.SettingsError, match=r"^[^\n]*models\.toml: [^\n]+: expected a readable TOML file$"):
+        server.read_settings(write_settings(document))
+
+
+def test_settings_may_begin_with_a_byte_order_mark(write_settings: Callable[[str], Path]) -> None:
+    assert server.read_settings(write_settings("\ufeff" + MODEL_A)).models[0].name == "a"
+
+
 def test_paths_are_relative_to_the_settings(tmp_path: Path) -> None:
     for name in ("G.pth", "config.json"):
         (tmp_path / name).touch()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vits.errors import (
     BadRequest,
     BrokenCheckpoint,
+    BrokenSound,
     MissingLibrary,
     PreparationTooLong,
     RunawayLength,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadRequest",
     "BrokenCheckpoint",
+    "BrokenSound",
     "MissingLibrary",
     "PreparationTooLong",
     "Prepared",

@@ -33,6 +33,10 @@ class RunawayLength(VitsError):
     code = "runaway_length"
 
 
+class BrokenSound(VitsError):
+    """The network computed something that is no number, so what follows is no sound."""
+
+
 class TextError(VitsError):
     """A text cannot be turned into symbols."""
 

@@ -68,7 +68,7 @@ def with_blanks(ids: Sequence[int]) -> tuple[int, ...]:
     return tuple(blanked)
 
 
-def _is_spoken(character: str) -> bool:
+def is_spoken(character: str) -> bool:
     """Whether a listener would miss the character: true for letters, digits and symbols, not for marks and blanks."""
     category = unicodedata.category(character)
     return category[0] in "LN" or category in ("Sc", "Sm", "So") or character in _SPOKEN_MARKS
@@ -131,13 +131,13 @@ class _Preparation:
     def _count_dropped(self, spans: list[Span], cleaned: str) -> None:
         for span in spans:
             if span.language is None:
-                self.dropped.update(filter(_is_spoken, span.text))
+                self.dropped.update(filter(is_spoken, span.text))
             elif span.language in ("ja", "en"):
                 self.dropped.update(self._silent(span))
         written = Counter("".join(span.text for span in spans if span.language).lower())
         left_over = Counter(character for character in cleaned if character not in self._symbol_set)
         for character, count in left_over.items():
-            if _is_spoken(character) and written[character]:
+            if is_spoken(character) and written[character]:
                 self.dropped[character] += min(count, written[character])
 
     def _silent(self, span: Span) -> list[str]:
@@ -145,7 +145,7 @@ class _Preparation:
         from vits.text.english import to_ascii
 
         text = normalized(span.text, span.language or "", from_dictionary=False) if self._normalize else span.text
-        silent = [character for character in text if _is_spoken(character) and not to_ascii(character).strip()]
+        silent = [character for character in text if is_spoken(character) and not to_ascii(character).strip()]
         if span.language == "ja":
             from vits.text.japanese import unread
 
@@ -173,7 +173,7 @@ class _Slices:
         return sliced
 
 
-def _in_time(check: Callable[[], None] | None, timeout_s: float) -> Callable[[], None]:
+def in_time(check: Callable[[], None] | None, timeout_s: float) -> Callable[[], None]:
     """A check that also raises PreparationTooLong once the seconds have passed."""
     deadline = monotonic() + timeout_s
 
@@ -232,7 +232,7 @@ def prepare(
     """
     front_end = find(cleaner)
     language = _checked_language(lang, front_end, cleaner)
-    check = _in_time(check, timeout_s)
+    check = in_time(check, timeout_s)
     preparation = _Preparation(front_end, symbols, normalize=normalize, add_blank=add_blank, check=check)
     text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
     preparation.dropped.update(re.findall("[\ud800-\udfff]", text))
