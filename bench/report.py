@@ -66,7 +66,7 @@ def resident_bytes(process: int | str = "self") -> int:
 
 
 def say(message: str) -> None:
-    """Print a line for whoever waits, apart from the results."""
+    """Print a line about the progress, apart from the results."""
     print(message, file=sys.stderr, flush=True)
 
 

@@ -45,7 +45,7 @@ bind = f"[{HOST}]:{setting('PORT')}" if ":" in HOST else f"{HOST}:{setting('PORT
 # its own limit of waiting requests. For more load use more machines: see README.md.
 workers = 1
 worker_class = Worker
-backlog = 64
+backlog = 32
 
 # The models load in the worker. A fork does not copy threads: workers of a master that had computed would hang.
 preload_app = False

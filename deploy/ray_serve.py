@@ -10,12 +10,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ray import serve
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy.capacity import BASE_MB, FULL_SIZE
@@ -65,22 +65,21 @@ def replica_bytes(settings: Settings) -> float:
 class Ready:
     """ASGI middleware for what Serve leaves out.
 
-    Serve asks a replica as soon as its lifespan has started, so that must wait until the models are loaded; it does not
-    hand the lifespan's state to requests; and its answers do not say whose they are.
+    Serve sends requests to a replica as soon as its lifespan has started, so that must wait until the models are
+    loaded; and its answers do not say which replica they come from.
     """
 
-    def __init__(self, app: ASGIApp, replica: str) -> None:
-        """Around `app`, in the replica of that name."""
+    def __init__(self, app: Starlette, replica: str) -> None:
+        """Around the service `app`, in the replica of that name."""
         self.app = app
         self.replica = replica.encode()
-        self.state: MutableMapping[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the lifespan or the request on."""
 
         async def send_lifespan(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                await self.state["ready"].wait()
+                await self.app.state.service.ready.wait()
             await send(message)
 
         async def send_response(message: Message) -> None:
@@ -88,11 +87,7 @@ class Ready:
                 message["headers"] = [*message["headers"], (b"x-replica", self.replica)]
             await send(message)
 
-        if scope["type"] == "lifespan":
-            self.state = scope["state"]
-            await self.app(scope, receive, send_lifespan)
-        else:
-            await self.app({**scope, "state": dict(self.state)}, receive, send_response)
+        await self.app(scope, receive, send_lifespan if scope["type"] == "lifespan" else send_response)
 
 
 def end_process_with(thread: threading.Thread) -> None:
@@ -114,10 +109,11 @@ class Speaker:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The app that Serve asks."""
-        # Models that cannot be loaded end the server, which here is the event loop of this thread. Did the process live
-        # on, Serve would wait for it for ever.
+        # Models that cannot be loaded end the server, which here is the event loop of this thread. If the process
+        # lived on, Serve would wait for it for ever.
         threading.Thread(target=end_process_with, args=(threading.current_thread(),), daemon=True).start()
-        self.ready = Ready(create_app(self.settings), serve.get_replica_context().replica_id.unique_id)
+        key = os.environ.get("SPEAK_API_KEY", "").rstrip("\r\n")
+        self.ready = Ready(create_app(self.settings, key), serve.get_replica_context().replica_id.unique_id)
         return self.ready
 
     async def check_health(self) -> None:
@@ -151,7 +147,7 @@ def app(arguments: dict[str, Any]) -> serve.Application:
     deployment = serve.deployment(
         serve.ingress()(Speaker),
         name="vits-speak",
-        # Each request under way holds one of the app's places, so what comes on top waits in Serve instead of a 503.
+        # Each request under way holds one of the app's places, so the others wait in Serve instead of getting 503.
         max_ongoing_requests=settings.max_waiting,
         autoscaling_config={
             "min_replicas": options.min_replicas,

@@ -2,13 +2,25 @@
 
 import pytest
 
-from deploy.capacity import Model, Plan
+import server
+from deploy.capacity import BASE_MB, CACHE_MB, FULL_SIZE, Model, Plan
 from tests.deploy.conftest import DEPLOY
 
 
 @pytest.mark.parametrize("table", [Plan().summary(), Plan().table()], ids=["summary", "table"])
 def test_the_tables_in_the_readme_are_those_of_the_measured_figures(table: str) -> None:
     assert table in (DEPLOY / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "ray.md"])
+def test_the_pages_name_the_measured_memory(page: str) -> None:
+    text = (DEPLOY / page).read_text()
+    assert f"{BASE_MB} MB" in text
+    assert f"{FULL_SIZE.weights_mb} MB for" in text
+
+
+def test_the_cache_is_as_large_as_the_settings_have_it_by_default() -> None:
+    assert server.Settings.__dataclass_fields__["cache_mb"].default == CACHE_MB
 
 
 @pytest.fixture

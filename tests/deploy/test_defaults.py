@@ -50,7 +50,7 @@ def test_every_file_of_deploy_that_names_a_variable_has_the_default() -> None:
     found = [
         (path.name, name, value.strip("\"'` "))
         for path in sorted(DEPLOY.iterdir())
-        if path.is_file()
+        if path.is_file() and path.name != "leak.md"  # which measures other settings than run.sh's
         for name, value in re.findall(r"\b([A-Z_]{4,})[=:] ?([\w.,:/\"]+)", path.read_text())
         if name in ("GRACE_S", "MAX_HEAD_BYTES", "TORCH_INDEX", "MALLOC_CONF", *cache_capacities())
     ]

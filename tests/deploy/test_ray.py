@@ -3,14 +3,17 @@
 import ctypes.util
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +25,12 @@ from urllib.request import urlopen
 import pytest
 
 from deploy.defaults import defaults
-from tests.conftest import ROOT, RunningServer, free_port, head_in_segments, write_models
+from tests.conftest import ROOT, RunningServer, head_in_segments, write_models
 from tests.deploy.conftest import LONG_TEXT, WAIT_S, running_processes, wait_until
 
 RAY_START_S = 400
 SECRET = "my secret"
+KEY = "sesame"
 
 
 class Answer(NamedTuple):
@@ -57,7 +61,7 @@ def ray_serve(tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Ite
     folder = tmp_path_factory.mktemp("ray")
     models_toml = write_models(folder)
     config = folder / "serve.json"
-    port = free_port()
+    port = port_that_ray_leaves_free()
     config.write_text(json.dumps(serve_config(models_toml, port)))
     with running_processes(folder, models_toml) as start_process:
         server = start_process(
@@ -65,17 +69,27 @@ def ray_serve(tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Ite
             "run",
             config,
             port=port,
+            SPEAK_API_KEY=KEY,
             RAY_TMPDIR=str(ray_folder),
             RAY_AUTH_MODE="disabled",
             RAY_USAGE_STATS_ENABLED="0",
             RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="60",  # 5 are not enough on a busy machine
             RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S="60",
         )
-        wait_until(lambda: serves(server) or server.process.poll() is not None, server, RAY_START_S)
+        wait_until(lambda: serves(server) or has_failed(server), server, RAY_START_S)
+        assert not has_failed(server), server.log
         server.wait_until_ready()
         yield server
         server.process.send_signal(signal.SIGINT)
         server.process.wait(2 * WAIT_S)
+
+
+def port_that_ray_leaves_free() -> int:
+    """A free port: Ray's processes take those from 10002 to 19999, and from 32768 on, where the system chooses."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("There is no free port from 20000 to 31999")
 
 
 def serve_config(models_toml: Path, port: int) -> dict[str, object]:
@@ -99,11 +113,17 @@ def serves(server: RunningServer) -> bool:
         return False
 
 
+def has_failed(server: RunningServer) -> bool:
+    """Whether it has ended, or could not start the replicas."""
+    return server.process.poll() is not None or "startup failed" in server.log
+
+
 def ask(server: RunningServer, text: str) -> Answer:
     """One request, whatever comes of it."""
     started = time.monotonic()
     try:
-        with urlopen(f"{server.url}/speak?text={quote(text)}&speaker=solo", timeout=2 * WAIT_S) as response:
+        url = f"{server.url}/speak?text={quote(text)}&speaker=solo&key={KEY}"
+        with urlopen(url, timeout=2 * WAIT_S) as response:
             return Answer(started, response.status, response.headers["X-Replica"], response.read())
     except HTTPError as error:
         with error:
@@ -132,13 +152,17 @@ def test_a_replica_has_the_threads_of_its_options(ray_serve: RunningServer) -> N
     assert ray_serve.health["threads"] == 1
 
 
+def test_replicas_want_the_key(ray_serve: RunningServer) -> None:
+    assert ray_serve.get_json("/speak?text=Hello.&speaker=solo")[0] == 401
+
+
 def test_replicas_read_a_query_of_many_chinese_characters_however_it_arrives(ray_serve: RunningServer) -> None:
-    assert head_in_segments(ray_serve.port, f"/speak?speaker=solo&text={quote('你好。' * 660)}") == 200
+    assert head_in_segments(ray_serve.port, f"/speak?key={KEY}&speaker=solo&text={quote('你好。' * 660)}") == 200
 
 
 def test_replicas_stream_while_they_compute(ray_serve: RunningServer) -> None:
     client = HTTPConnection("127.0.0.1", ray_serve.port, timeout=2 * WAIT_S)
-    client.request("GET", f"/speak?text={LONG_TEXT}&speaker=solo&stream=true&length_scale=4")
+    client.request("GET", f"/speak?text={LONG_TEXT}&speaker=solo&stream=true&length_scale=4&key={KEY}")
     response = client.getresponse()
     assert response.read(4) == b"RIFF"
     # One of the replicas is under way with it, and stops when its listener leaves.

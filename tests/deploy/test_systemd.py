@@ -67,6 +67,14 @@ def test_the_unit_gives_uvicorn_the_options_that_run_sh_gives_it() -> None:
     assert options.replace("\\\n", "").split() == by_unit.replace("\\\n", "").split()
 
 
+def test_the_page_names_the_limits_of_the_unit(directives: dict[str, str]) -> None:
+    page = (DEPLOY / "systemd.md").read_text()
+    assert f"{directives['TasksMax']} threads and {directives['LimitNOFILE']} file descriptors" in page
+    assert f"{directives['MemoryMax'].removesuffix('G')} GB of memory (`MemoryMax`)" in page
+    assert f"(exit status {directives['RestartPreventExitStatus']})" in page
+    assert f"{defaults()['GRACE_S']} seconds (`GRACE_S`)" in page
+
+
 def test_the_unit_waits_longer_than_requests_are_given(directives: dict[str, str]) -> None:
     assert int(directives["TimeoutStopSec"]) == int(defaults()["GRACE_S"]) + 5
 
