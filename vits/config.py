@@ -76,6 +76,8 @@ class Config:
     """The speakers' ids by name."""
     family: str = "VITS"
     """The program whose format the files have."""
+    files: tuple[Path, ...] = ()
+    """The files that the voice's sound depends on."""
     defaults: Mapping[str, float] = field(default_factory=lambda: DEFAULTS)
     """The noise_scale, noise_scale_w and length_scale that the files give, or else VITS's own."""
     license: str = ""

@@ -93,6 +93,11 @@ class Voice:
         return self._config.family
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the voice's sound depends on."""
+        return self._config.files
+
+    @property
     def defaults(self) -> Mapping[str, float]:
         """The noise_scale, noise_scale_w and length_scale that the voice's files give, or else VITS's own."""
         return self._config.defaults

@@ -206,6 +206,7 @@ def _read_config(path: Path, checkpoint: Path, shape: Shape, tensors: Mapping[st
         n_speakers=top.integer("num_speakers", 0, MAX_SPEAKERS, default=0),
         speakers=speakers,
         family="Piper",
+        files=(checkpoint, path),
         defaults=_defaults(top),
         license=card.get("license", ""),
         source=card.get("url", ""),
