@@ -140,8 +140,15 @@ class Voice:
     @property
     def parameter_bytes(self) -> int:
         """The memory that the weights take."""
-        tensors = [*self._network.parameters(), *self._decoder.parameters()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._parameters())
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights are."""
+        return sum(tensor.numel() for tensor in self._parameters())
+
+    def _parameters(self) -> list[Tensor]:
+        return [*self._network.parameters(), *self._decoder.parameters()]
 
     def ids(self, text: str, lang: str = "auto") -> list[int]:
         """Return the symbol ids of a text as one sentence, blanks interspersed as the config says.

@@ -8,12 +8,16 @@ a folder with config.json and vocab.json    Hugging Face's VitsModel, MMS   hugg
 from dataclasses import replace
 from pathlib import Path
 
+from vits import config as vits_config
 from vits.checkpoint import build_network, checked_tensors, read_tensors
 from vits.config import Config, read_config
 from vits.errors import BrokenCheckpoint
 from vits.formats import huggingface, piper
+from vits.formats.folders import FoundModel, config_beside, files_of, find_models
 from vits.formats.safetensors_file import read_safetensors
 from vits.network import Network
+
+__all__ = ["FoundModel", "find_models", "open_model", "speaker_names"]
 
 
 def open_model(checkpoint: Path, config: Path | None = None) -> tuple[Config, Network]:
@@ -23,13 +27,38 @@ def open_model(checkpoint: Path, config: Path | None = None) -> tuple[Config, Ne
         BrokenCheckpoint: one of the files cannot be used, or there is none.
 
     """
+    checkpoint, config = _files(checkpoint, config)
     if folder := huggingface.folder_of(checkpoint):
         return huggingface.open_model(folder, config)
     if checkpoint.suffix in (".onnx", ".ckpt"):
         return piper.open_model(checkpoint, config)
-    if config is None:
-        raise BrokenCheckpoint(f"{checkpoint}: expected its config too, the JSON file that belongs to it")
-    settings = read_config(config)
+    path = config or config_beside(checkpoint)
+    settings = replace(read_config(path), files=(checkpoint, path))
     is_safetensors = checkpoint.suffix == ".safetensors"
     tensors = checked_tensors(checkpoint, read_safetensors(checkpoint)) if is_safetensors else read_tensors(checkpoint)
-    return replace(settings, files=(checkpoint, config)), build_network(checkpoint, tensors, settings)
+    return settings, build_network(checkpoint, tensors, settings)
+
+
+def speaker_names(checkpoint: Path, config: Path | None = None) -> tuple[str, ...]:
+    """Return the names of a model's speakers, with no look at its weights.
+
+    Raises:
+        BrokenCheckpoint: the config cannot be read, or its speakers are not usable.
+
+    """
+    checkpoint, config = _files(checkpoint, config)
+    if folder := huggingface.folder_of(checkpoint):
+        return huggingface.speaker_names(config or folder / "config.json")
+    if checkpoint.suffix in (".onnx", ".ckpt"):
+        return piper.speaker_names(checkpoint, config)
+    return vits_config.speaker_names(config or config_beside(checkpoint))
+
+
+def _files(checkpoint: Path, config: Path | None) -> tuple[Path, Path | None]:
+    """Return the checkpoint and the config that a path stands for: a folder stands for the model in it."""
+    if not checkpoint.is_dir():
+        return checkpoint, config
+    found = files_of(checkpoint)
+    if found is None:
+        raise BrokenCheckpoint(f"{checkpoint}: is a folder without a model: expected a checkpoint and its config in it")
+    return found[0], config or found[1]

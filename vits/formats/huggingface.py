@@ -131,6 +131,14 @@ def open_model(folder: Path, config: Path | None = None) -> tuple[Config, Networ
     return settings, build_network(weights, tensors, settings)
 
 
+def speaker_names(path: Path) -> tuple[str, ...]:
+    """Return the names of a voice's speakers, which are numbers. Raises BrokenCheckpoint where it cannot be read."""
+    count = Table(path, TOP_LEVEL, read_json(path), BrokenCheckpoint).integer(
+        "num_speakers", 0, MAX_SPEAKERS, default=1
+    )
+    return tuple(map(str, range(count))) if count > 1 else ()
+
+
 def _renamed(name: str) -> str:
     """Return VITS's name of a parameter; flips take no number in this layout, where VITS gives them every second."""
     name = re.sub(r"^flow\.flows\.(\d+)", lambda match: f"flow.flows.{2 * int(match[1])}", name)

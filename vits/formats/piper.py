@@ -48,6 +48,12 @@ def open_model(checkpoint: Path, config: Path | None = None) -> tuple[Config, Ne
     return settings, build_network(checkpoint, tensors, settings)
 
 
+def speaker_names(checkpoint: Path, config: Path | None = None) -> tuple[str, ...]:
+    """Return the names of a voice's speakers. Raises BrokenCheckpoint where its config cannot be used."""
+    path = config or _config_beside(checkpoint)
+    return tuple(_speakers(Table(path, TOP_LEVEL, read_json(path), BrokenCheckpoint)))
+
+
 def _config_beside(checkpoint: Path) -> Path:
     """Return the config as Piper's programs look for it; after training it is the folder's config.json."""
     beside = checkpoint.with_name(f"{checkpoint.name}.json")
