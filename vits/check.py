@@ -1,6 +1,7 @@
 """What a model is, or why it cannot be used: python -m vits.check PATH [TEXT].
 
-TEXT is spoken into a WAV file beside it. PATH is a checkpoint or a folder, in any format that vits/formats reads; its config is found as the server finds it.
+TEXT is spoken into a WAV file beside it. PATH is a checkpoint or a folder, in any format that vits/formats reads; its
+config is found as the server finds it.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 G_*.pth or *.safetensors, and its config    VITS, VITS-fast-fine-tuning     vits/config.py, vits/checkpoint.py
 *.onnx, *.ckpt                              Piper                           piper.py
+best_model.pth and its config               Coqui TTS                       coqui.py
 a folder with config.json and vocab.json    Hugging Face's VitsModel, MMS   huggingface.py
 """
 
@@ -12,7 +13,8 @@ from vits import config as vits_config
 from vits.checkpoint import build_network, checked_tensors, read_tensors
 from vits.config import Config, read_config
 from vits.errors import BrokenCheckpoint
-from vits.formats import huggingface, piper
+from vits.files import read_json
+from vits.formats import coqui, huggingface, piper
 from vits.formats.folders import FoundModel, config_beside, files_of, find_models
 from vits.formats.safetensors_file import read_safetensors
 from vits.network import Network
@@ -33,6 +35,8 @@ def open_model(checkpoint: Path, config: Path | None = None) -> tuple[Config, Ne
     if checkpoint.suffix in (".onnx", ".ckpt"):
         return piper.open_model(checkpoint, config)
     path = config or config_beside(checkpoint)
+    if coqui.is_config(read_json(path)):
+        return coqui.open_model(checkpoint, path)
     settings = replace(read_config(path), files=(checkpoint, path))
     is_safetensors = checkpoint.suffix == ".safetensors"
     tensors = checked_tensors(checkpoint, read_safetensors(checkpoint)) if is_safetensors else read_tensors(checkpoint)
@@ -51,7 +55,10 @@ def speaker_names(checkpoint: Path, config: Path | None = None) -> tuple[str, ..
         return huggingface.speaker_names(config or folder / "config.json")
     if checkpoint.suffix in (".onnx", ".ckpt"):
         return piper.speaker_names(checkpoint, config)
-    return vits_config.speaker_names(config or config_beside(checkpoint))
+    path = config or config_beside(checkpoint)
+    return (
+        coqui.speaker_names(checkpoint, path) if coqui.is_config(read_json(path)) else vits_config.speaker_names(path)
+    )
 
 
 def _files(checkpoint: Path, config: Path | None) -> tuple[Path, Path | None]:
