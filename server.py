@@ -22,11 +22,12 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import time
 import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -60,18 +61,9 @@ from service.recordings import (
     unless_gone,
     wants_part,
 )
-from vits import (
-    BadRequest,
-    MissingLibrary,
-    Prepared,
-    RunawayLength,
-    UnknownLanguage,
-    UnspeakableText,
-    VitsError,
-    Voice,
-    load_voice,
-)
+from vits import Prepared, RunawayLength, VitsError, Voice, load_voice
 from vits.config import speaker_names
+from vits.identity import program_identity
 from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, PRECISIONS, RANGES
 from vits.tables import TOP_LEVEL, Table
 
@@ -85,17 +77,10 @@ LoadVoice = Callable[[Path, Path, str], Voice]
 HERE = Path(__file__).resolve().parent
 ORIGINS = (r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", 'a list of origins such as "https://example.org", or ["*"]')
 """What cors_origins may hold: a regular expression, and in words."""
+PREPARATION_TIMEOUT_S = 10.0
+"""How long the preparation of a text may take; the longest usual ones take half a second."""
 EXIT_START_FAILED = 3
 """uvicorn's own code for an application that could not start."""
-
-LIBRARY_CODES: Mapping[type[Exception], str] = {
-    UnspeakableText: "unspeakable_text",
-    UnknownLanguage: "unknown_language",
-    MissingLibrary: "missing_library",
-    RunawayLength: "runaway_length",
-    BadRequest: "bad_request",
-}
-"""The library's errors that a request can cause, and the codes of their answers. All others are a 500."""
 
 
 # Settings
@@ -302,8 +287,8 @@ def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVo
 def identity(settings: ModelSettings, voice: Voice) -> str:
     """A digest of all but the request that a recording's bytes depend on."""
     digest = hashlib.sha256(repr((voice.precision, torch.get_num_threads(), settings.normalize)).encode())
-    digest.update(repr((torch.__version__, *audio.VERSIONS)).encode())
-    for path in (settings.checkpoint, settings.config):
+    digest.update(repr(audio.VERSIONS).encode() + program_identity())
+    for path in (settings.checkpoint, settings.config, Path(__file__), Path(audio.__file__)):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
@@ -328,8 +313,7 @@ class Turns:
         """`threads` for one inference, at most `max_waiting` recordings at once."""
         self.threads = threads
         self.max_waiting = max_waiting
-        self.waiting = 0
-        self.taken = 0
+        self.waiting = self.heads = self.taken = 0
         self._lock = asyncio.Lock()
         # One thread, always the same: a cancelled request cannot leave a second inference running beside the next,
         # and torch's pools and per-thread caches exist once.
@@ -350,9 +334,33 @@ class Turns:
         finally:
             self.waiting -= 1
 
-    async def prepare(self, job: Callable[[], Result]) -> Result:
-        """What `job` returns, computed beside inference: text work, without torch."""
-        return await asyncio.get_running_loop().run_in_executor(self._preparation, job)
+    @contextmanager
+    def admit_head(self) -> Iterator[None]:
+        """The same for a request that wants headers alone: these are cheap to send, so they get a few places only."""
+        if self.heads >= max(1, self.max_waiting // 4):
+            raise Refusal("busy", "Too many HEAD requests are under way.", headers={"Retry-After": str(RETRY_AFTER_S)})
+        self.heads += 1
+        try:
+            with self.admit():
+                yield
+        finally:
+            self.heads -= 1
+
+    async def prepare(self, job: Callable[[Callable[[], None]], Result]) -> Result:
+        """What `job` returns, computed beside inference: text work, without torch.
+
+        `job` is given a function to call now and then, which raises once its caller was cancelled.
+        """
+        abandoned = threading.Event()
+
+        def check() -> None:
+            if abandoned.is_set():
+                raise CancelledError
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._preparation, job, check)
+        finally:
+            abandoned.set()
 
     async def encode(self, job: Callable[[], Result]) -> Result:
         """What `job` returns, computed beside inference: samples into a format's bytes."""
@@ -480,7 +488,7 @@ class SpeechService:
             whole = not speech.stream or request.scope["http_version"] == "1.0" or wants_part(request)
             await unless_gone(request.receive, recording.reaches(None if whole else 1))
             part = read_range(request, recording)
-            return Playback(self.recordings, recording, x_cache, part, (Refusal, *LIBRARY_CODES))
+            return Playback(self.recordings, recording, x_cache, part, (Refusal, VitsError))
         except BaseException:
             self.recordings.leave(recording)
             raise
@@ -545,7 +553,7 @@ class SpeechService:
 
     async def headers_alone(self, speech: Speech) -> Response:
         """What is known of an answer before its synthesis, which is all but its size."""
-        with self.turns.admit():
+        with self.turns.admit_head():
             prepared = await self.prepare(speech)
         recording = speech.recording()
         headers = recording.headers | dropped_headers(prepared.dropped) | EMBEDDABLE | {"X-Cache": "miss"}
@@ -582,9 +590,13 @@ class SpeechService:
     async def prepare(self, speech: Speech) -> Prepared:
         """The text of a request, ready to be spoken."""
         model = speech.model
-        return await self.turns.prepare(
-            partial(model.voice.prepare, speech.text, speech.lang, model.settings.normalize, speech.speaker)
-        )
+
+        def job(check: Callable[[], None]) -> Prepared:
+            return model.voice.prepare(
+                speech.text, speech.lang, model.settings.normalize, speech.speaker, check, PREPARATION_TIMEOUT_S
+            )
+
+        return await self.turns.prepare(job)
 
     async def windows(self, speech: Speech, prepared: Prepared, stopwatch: Stopwatch) -> AsyncIterator[audio.Pcm]:
         """The speech as 16-bit samples, one window each; every window waits for its turn."""
@@ -607,17 +619,7 @@ class SpeechService:
     async def speakers(self, request: Request) -> Response:
         """GET /speakers: all who can speak, and who does where a request names no speaker."""
         self.require_ready()
-        rows = [
-            {
-                "id": voice.id,
-                "model": voice.model,
-                "speaker": voice.speaker,
-                "languages": voice.languages,
-                "sample_rate_hz": voice.sample_rate_hz,
-                **voice.defaults,
-            }
-            for voice in self.voices()
-        ]
+        rows = [voice.row() for voice in self.voices()]
         first, number = self.find(None)
         names = {number: name for name, number in first.speakers.items()}
         limits = {"ranges": dict(RANGES), "formats": list(audio.FORMATS), "max_text_chars": self.max_text_chars}
@@ -626,7 +628,6 @@ class SpeechService:
     async def health(self, request: Request) -> Response:
         """GET /health: what is loaded and what is in force; 503 until ready."""
         ready = self.ready.is_set()
-        resident = process.resident_bytes()
         report = {
             "status": "ready" if ready else "loading",
             "models": [
@@ -637,7 +638,7 @@ class SpeechService:
             "max_waiting": self.settings.max_waiting,
             "turns": self.turns.taken,
             "cache": {"recordings": len(self.recordings.kept), "bytes": self.recordings.bytes},
-            "rss_mb": "unknown" if resident is None else round(resident / 1e6, 1),
+            "rss_mb": process.resident_mb(),
             **self.in_force(),
         }
         headers = {} if ready else {"Retry-After": str(RETRY_AFTER_S)}
@@ -653,12 +654,8 @@ class SpeechService:
     def in_force(self) -> dict[str, object]:
         """The allocator, the capacities, the threads and the precision, as the running process has them."""
         precisions = {model.voice.precision for model in self.pool.values()}
-        return {
-            "allocator": process.allocator(),
-            **{name.lower(): os.environ.get(name) for name in environment.CACHE_CAPACITIES},
-            "threads": self.turns.threads,
-            "precision": " and ".join(sorted(precisions)) or self.settings.precision,
-        }
+        precision = " and ".join(sorted(precisions)) or self.settings.precision
+        return {**environment.in_force(), "threads": self.turns.threads, "precision": precision}
 
 
 # Start and stop
@@ -701,10 +698,7 @@ async def load_pool(service: SpeechService) -> None:
         raise SystemExit(EXIT_START_FAILED) from None
     service.ready.set()
     log.info("In force: %s", ", ".join(f"{name} {value}" for name, value in service.in_force().items()))
-    if (resident := process.resident_bytes()) is not None:
-        log.info("Ready: %.0f MB resident", resident / 1e6)
-    else:
-        log.info("Ready")
+    log.info("Ready: %s MB resident", process.resident_mb())
 
 
 def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = load_voice) -> Starlette:
@@ -729,7 +723,7 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
             *openai.routes(service),
         ],
         middleware=middleware(metrics, settings.cors_origins, answers),
-        exception_handlers=answers.handlers(LIBRARY_CODES),
+        exception_handlers=answers.handlers(VitsError),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -739,10 +733,10 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
 
 def create_app_from_environment(load_voice: LoadVoice = load_voice) -> Starlette:
     """The service that the file named by MODELS (default: models.toml beside this file) describes."""
-    environment.keep_queries_out_of_logs()
+    environment.keep_secrets_out_of_logs()
     try:
         settings = read_settings(Path(os.environ.get("MODELS", HERE / "models.toml")))
     except SettingsError as error:
         log.critical("Cannot start: %s", error)
         raise SystemExit(EXIT_START_FAILED) from None
-    return create_app(settings, os.environ.get("SPEAK_API_KEY", ""), load_voice)
+    return create_app(settings, os.environ.get("SPEAK_API_KEY", "").rstrip("\r\n"), load_voice)

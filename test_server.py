@@ -24,6 +24,7 @@ from tests.fakes import (
     get,
     recording,
     running,
+    until,
     when_ready,
 )
 
@@ -253,6 +254,16 @@ def test_another_checkpoint_makes_other_etags(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
 
 
+def test_another_program_makes_other_etags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voice = SlowVoice(Counters(), speakers={})
+    for name in ("G.pth", "config.json"):
+        (tmp_path / name).write_text(name)
+    settings = server.ModelSettings("a", tmp_path / "G.pth", tmp_path / "config.json")
+    first = server.identity(settings, voice)  # type: ignore[arg-type]
+    monkeypatch.setattr(server, "program_identity", lambda: b"another")
+    assert server.identity(settings, voice) != first  # type: ignore[arg-type]
+
+
 # Sound
 
 
@@ -381,6 +392,19 @@ def test_requests_take_turns_window_by_window(slow_client: TestClient, counters:
     assert all(len(set(middle[start : start + 3])) == 3 for start in range(0, 6, 3)), order
 
 
+def test_requests_for_headers_alone_take_a_few_places_only(slow_client: TestClient, counters: Counters) -> None:
+    with ThreadPoolExecutor(6) as clients:
+        pondering = [clients.submit(slow_client.head, f"/speak?text=ponder{number}") for number in range(4)]
+        while sum(one.done() for one in pondering) < 3:
+            time.sleep(0.001)
+        speaking = clients.submit(slow_client.get, "/speak?text=a")
+        while slow_client.get("/health").json()["waiting"] < 2:
+            time.sleep(0.001)
+        counters.may_go_on.set()
+        assert sorted(one.result().status_code for one in pondering) == [200, 503, 503, 503]
+        assert speaking.result().status_code == 200
+
+
 @pytest.mark.anyio
 async def test_a_short_request_does_not_wait_for_a_long_one(slow_app: Starlette, counters: Counters) -> None:
     async with running(slow_app):
@@ -450,6 +474,18 @@ def test_slow_text_work_keeps_nobody_else_waiting(slow_client: TestClient, count
             time.sleep(0.001)
         counters.may_go_on.set()
         assert pondering.result().status_code == 200
+
+
+@pytest.mark.anyio
+async def test_the_preparation_of_a_client_that_leaves_ends(slow_app: Starlette, counters: Counters) -> None:
+    async with running(slow_app) as service:
+        leaving = asyncio.Event()
+        leaver = asyncio.create_task(get(slow_app, "endless", leaving))
+        await until(lambda: counters.checks)
+        leaving.set()
+        await leaver
+        assert await get(slow_app, "a") == 200
+        assert service.turns.waiting == 0
 
 
 def test_more_requests_than_may_wait_are_told_to_come_back(slow_client: TestClient) -> None:

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.full_size import voice_files
-from bench.serving import jemalloc, resident_mb, run_sh_defaults
+from bench.report import resident_bytes
+from bench.serving import jemalloc, run_sh_defaults
 
 Utterance = Mapping[str, NDArray[Any]]
 Synthesis = Callable[[Utterance], Iterator[NDArray[np.float32]]]
@@ -149,7 +150,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
         if job["out"] is not None:
             np.save(job["out"], np.concatenate(pieces))
-        print(json.dumps({"seconds": seconds, "first_s": first_s, "resident_mb": resident_mb()}), flush=True)
+        print(json.dumps({"seconds": seconds, "first_s": first_s, "resident_mb": resident_bytes() / 1e6}), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from service import process as process_facts
+
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "bench/requirements.txt"
 RESULTS = ROOT / "bench/results"
@@ -53,6 +55,14 @@ def installed(package: str, wanted: str) -> bool:
         return version(package) == wanted
     except PackageNotFoundError:
         return False
+
+
+def resident_bytes(process: int | str = "self") -> int:
+    """Return how much memory this process, or the one with that number, holds; fail where the system does not say."""
+    held = process_facts.resident_bytes(process)
+    if held is None:
+        raise SystemExit("This program needs Linux, which says how much memory a process holds")
+    return held
 
 
 def say(message: str) -> None:

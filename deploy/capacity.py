@@ -28,7 +28,8 @@ class Model:
     weights_mb: int
 
 
-MODELS = (Model("full-size, float32", 0.26, 122), Model("slt, the small voice", 0.04, 18))
+FULL_SIZE = Model("full-size, float32", 0.26, 122)
+MODELS = (FULL_SIZE, Model("slt, the small voice", 0.04, 18))
 
 LISTENERS = (1, 10, 100, 1_000, 10_000)
 

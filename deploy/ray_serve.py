@@ -18,23 +18,15 @@ from typing import Any
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deploy.capacity import BASE_MB, FULL_SIZE
+from deploy.defaults import cache_capacities, setting
 from server import EXIT_START_FAILED, Settings, create_app, read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE_BYTES = 400e6
-"""Of a replica: Python, torch, the server, and the languages' libraries."""
-MODEL_BYTES = 122e6
-"""The weights of a full-size model in float32."""
-GRACE_S = 10
 TARGET_ONGOING_REQUESTS = 2
 """How many requests under way each replica should have: one computes while the next is read or sent."""
-VARIABLES = {
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "512",
-    "LRU_CACHE_CAPACITY": "1",
-    "LD_PRELOAD": "libjemalloc.so.2",
-    "MALLOC_CONF": "narenas:2,background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000",
-}
-"""What run.sh exports. Ray starts a process for each replica, so here even LD_PRELOAD has its effect."""
+JEMALLOC = "libjemalloc.so.2"
+"""A name without a folder: the dynamic linker finds it on every machine of the cluster that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +42,24 @@ class Options:
 
 
 def read_options(arguments: dict[str, Any]) -> Options:
-    """The options that `arguments` set; from the command line they all are strings."""
+    """The options that `arguments` set; from the command line they are all strings."""
     unknown = arguments.keys() - Options.__dataclass_fields__.keys()
     if unknown:
         known = ", ".join(Options.__dataclass_fields__)
         raise ValueError(f"{', '.join(sorted(unknown))}: there is no such option; there is {known}")
     numbers = {name: int(value) for name, value in arguments.items() if name != "models"}
     return Options(models=os.path.abspath(arguments.get("models", Options().models)), **numbers)
+
+
+def replica_variables() -> dict[str, str]:
+    """What run.sh exports. Ray starts a process for each replica, so here even LD_PRELOAD has its effect."""
+    allocator = {"LD_PRELOAD": os.environ.get("LD_PRELOAD", JEMALLOC), "MALLOC_CONF": setting("MALLOC_CONF")}
+    return cache_capacities() | allocator | {"PYTHONPATH": str(ROOT)}
+
+
+def replica_bytes(settings: Settings) -> float:
+    """The memory that Ray reserves for a replica: that of a server with full-size models."""
+    return 1e6 * (BASE_MB + settings.cache_mb + FULL_SIZE.weights_mb * sum(model.load for model in settings.models))
 
 
 class Ready:
@@ -145,7 +148,6 @@ def app(arguments: dict[str, Any]) -> serve.Application:
     """The application, for `serve run deploy.ray_serve:app` and for `import_path` in a config file."""
     options = read_options(arguments)
     settings = replace(read_settings(Path(options.models)), threads=options.threads)
-    variables = {name: os.environ.get(name, default) for name, default in VARIABLES.items()}
     deployment = serve.deployment(
         serve.ingress()(Speaker),
         name="vits-speak",
@@ -158,10 +160,10 @@ def app(arguments: dict[str, Any]) -> serve.Application:
         },
         ray_actor_options={
             "num_cpus": options.threads,
-            "memory": BASE_BYTES + MODEL_BYTES * sum(model.load for model in settings.models),
-            "runtime_env": {"env_vars": {**variables, "PYTHONPATH": str(ROOT)}},
+            "memory": replica_bytes(settings),
+            "runtime_env": {"env_vars": replica_variables()},
         },
-        graceful_shutdown_timeout_s=GRACE_S,
+        graceful_shutdown_timeout_s=int(setting("GRACE_S")),
         health_check_period_s=5,
         health_check_timeout_s=30,
     )

@@ -18,9 +18,12 @@ HEAD_TIMEOUT_S = 10.0
 """How long a client may take from its connection, or from the first byte of a further request, to the head's end."""
 BODY_TIMEOUT_S = 30.0
 """How long a client may take from the end of a request's head to the end of its body."""
-SPARE_DESCRIPTORS = 128
-"""How many file descriptors are kept for everything but connections: files, listening sockets, and the connections
-that are accepted in one go, which are as many as uvicorn's --backlog."""
+SPARE_DESCRIPTORS = 192
+"""How many file descriptors are kept for everything but connections: 64 for files and listening sockets, and four times
+uvicorn's --backlog of 32. So many may be open before the first of them is closed here: asyncio accepts a whole backlog
+in each round of its loop, and takes four rounds from accepting a connection to closing it."""
+LEAST_CONNECTIONS = 16
+"""The fewest connections, however few descriptors there are."""
 MOST_CONNECTIONS = 1000
 """The most connections where there are descriptors for more; each may hold BUFFERED_BYTES, and a piece of sound."""
 BUFFERED_BYTES = 64 * 1024
@@ -37,7 +40,7 @@ def most_connections() -> int:
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
-    return max(1, min(MOST_CONNECTIONS, descriptors - min(SPARE_DESCRIPTORS, descriptors // 2)))
+    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, descriptors - SPARE_DESCRIPTORS))
 
 
 class Flow(FlowControl):
@@ -72,6 +75,11 @@ class Connections(H11Protocol):
     def idle(self) -> bool:
         """Whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether it is the client's turn: nothing asked, or not all of it."""
+        return self.idle or (self.cycle.more_body and not self.cycle.response_started)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, and close one where there are too many."""
@@ -139,11 +147,12 @@ class Connections(H11Protocol):
         return waiting if self.idle else waiting + len(self.cycle.body)
 
     def _make_room(self) -> None:
-        """Close the idle connection that was used longest ago where there are too many, else this one."""
-        if len(self.connections) <= most_connections():
-            return
-        idle = (other for other in self.connections if isinstance(other, Connections) and other.idle)
-        min(idle, key=lambda other: other.last_used_s, default=self).transport.abort()
+        """Where there are too many, close the one that has waited for its client longest; else this one."""
+        others = [other for other in self.connections if isinstance(other, Connections)]
+        there = [other for other in others if not other.transport.is_closing()]
+        if len(there) > most_connections():
+            waiting = (other for other in there if other.waits_for_client)
+            min(waiting, key=lambda other: other.last_used_s, default=self).transport.abort()
 
     def _await_client(self) -> None:
         """Set the time by which the client must have sent what it owes; a little at a time does not extend it."""

@@ -16,7 +16,7 @@ from starlette.types import Message
 
 import server
 from service.connections import ABORT
-from vits import MissingLibrary, Prepared, RunawayLength, Sentence, UnspeakableText
+from vits import MissingLibrary, PreparationTooLong, Prepared, RunawayLength, Sentence, UnspeakableText
 
 WINDOW_S = 0.02
 SENTENCE_WINDOWS = 10
@@ -29,6 +29,7 @@ class Counters:
         self.windows: list[str] = []
         self.running = 0
         self.most_running = 0
+        self.checks = 0
         self.lock = threading.Lock()
         self.may_go_on = threading.Event()
 
@@ -54,8 +55,23 @@ class SlowVoice:
         """The same for all."""
         return self.languages
 
-    def prepare(self, text: str, lang: str = "auto", normalize: bool = True, speaker: int = 0) -> Prepared:
+    def prepare(
+        self,
+        text: str,
+        lang: str = "auto",
+        normalize: bool = True,
+        speaker: int = 0,
+        check: Callable[[], None] | None = None,
+        timeout_s: float = 0.0,
+    ) -> Prepared:
         """Sentences between "|"; some texts fail on purpose."""
+        while text.startswith("endless"):
+            self.counters.checks += 1
+            assert check is not None
+            check()
+            time.sleep(0.001)
+        if text.startswith("tedious"):
+            raise PreparationTooLong("it takes too long")
         if text.startswith("crash"):
             raise RuntimeError(text)
         if text.startswith("runaway"):

@@ -121,7 +121,7 @@ def test_cost_has_a_row_for_every_length_and_number_of_models(tmp_path: Path) ->
 
 
 def test_front_ends_print_what_a_language_costs() -> None:
-    command = [sys.executable, "bench/frontends.py", "en"]
+    command = [sys.executable, "-m", "bench.frontends", "en"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=True)
     assert done.stdout.startswith("en ")
 

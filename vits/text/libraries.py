@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -36,3 +37,15 @@ def data_file(package: str, name: str, language: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingLibrary(language, PACKAGES[language])
     return Path(spec.submodule_search_locations[0]) / name
+
+
+def versions() -> list[str]:
+    """The installed packages of all languages with their versions: readings depend on them."""
+    installed = []
+    for requirement in sorted({requirement for packages in PACKAGES.values() for requirement in packages}):
+        package = requirement.partition("==")[0]
+        try:
+            installed.append(f"{package}=={importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return installed
