@@ -1,8 +1,8 @@
 """The ways of running one network that speed.py compares, each a process of its own: python -m bench.peers NAME FOLDER.
 
-The folder has checkpoint, config and export, or a voice of Piper's (see piper_peers.py). Each line on the standard input
-is an utterance as JSON: {"file": its .npz, "out": where the samples go, or null}. Each answer is a line too:
-{"seconds", "first_s", "resident_mb"}.
+The folder has checkpoint, config and export, or a voice of Piper's (see piper_peers.py). Each line on standard input is
+an utterance as JSON: {"file": its .npz, "out": where the samples go, or null}. Each answer is a line too: {"seconds",
+"first_s", "resident_mb"}.
 """
 
 from __future__ import annotations

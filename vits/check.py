@@ -68,11 +68,10 @@ def described(voice: Voice, seconds: float) -> str:
 def spoken(voice: Voice, text: str, path: Path) -> Path:
     """Return the WAV file that a text was spoken into, beside the model."""
     target = path / f"{path.resolve().name}.wav" if path.is_dir() else path.with_suffix(".wav")
-    speaker = min(voice.speakers.values(), default=0)
     noise, noise_w, length = (voice.defaults[name] for name in ("noise_scale", "noise_scale_w", "length_scale"))
     parts: list[NDArray[np.float32]] = []
     for sentence in voice.prepare(text).sentences:
-        parts += voice.stream(sentence.ids, speaker, noise, noise_w, length)
+        parts += voice.stream(sentence.ids, voice.default_speaker, noise, noise_w, length)
         parts.append(np.zeros(round(sentence.pause_s * voice.sample_rate_hz), np.float32))
     samples = np.concatenate(parts)
     with wave.open(str(target), "wb") as file:

@@ -133,6 +133,12 @@ class Voice:
         return by_id.get(speaker, self.languages)
 
     @property
+    def default_speaker(self) -> int:
+        """The speaker that the voice's files name for requests that name none, or else the first."""
+        named, known = self._config.default_speaker, self.speakers.values()
+        return named if named is not None and named in known else min(known, default=0)
+
+    @property
     def precision(self) -> str:
         """What the decoder computes in: "float32" or "bfloat16"."""
         return str(self._decoder.dtype).removeprefix("torch.")

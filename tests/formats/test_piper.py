@@ -85,6 +85,15 @@ def test_speakers_and_scales_are_those_of_the_config() -> None:
     assert (voice.license, voice.source) == ("", "")
 
 
+def test_the_speaker_for_requests_that_name_none_is_that_of_the_config(copied: Path) -> None:
+    assert load_voice(copied, precision="float32").default_speaker == 0
+    change_config(copied, default_speaker_id=2)
+    assert load_voice(copied, precision="float32").default_speaker == 2
+    change_config(copied, default_speaker_id=3)
+    assert load_voice(copied, precision="float32").default_speaker == 0
+    assert voice_of("joe").default_speaker == 0
+
+
 # Text
 
 

@@ -211,6 +211,7 @@ def _read_config(path: Path, checkpoint: Path, shape: Shape, tensors: Mapping[st
         hop_length=math.prod(shape.upsample_rates),
         n_speakers=top.integer("num_speakers", 0, MAX_SPEAKERS, default=0),
         speakers=speakers,
+        default_speaker=top.integer("default_speaker_id", 0, MAX_SPEAKERS, default=0),
         family="Piper",
         files=(checkpoint, path),
         defaults=_defaults(top),
