@@ -185,6 +185,33 @@ def test_letters_are_their_own_phonemes_where_the_config_says_so() -> None:
     assert reader.missing_packages == ()
 
 
+PINYIN_IDS = {
+    **{"_": [0], "^": [1], "$": [2], "Ø": [3], "n": [10], "l": [11], "h": [14], "j": [15], "x": [17], "sh": [20]},
+    **{"y": [25], "a": [27], "ai": [30], "ao": [32], "i": [39], "ie": [41], "uan": [54], "v": [58], "ve": [59]},
+    **{"er": [62], "ue": [63], "1": [64], "2": [65], "3": [66], "4": [67], "5": [68], "。": [69], "，": [72], "d": [8]},
+}
+"""Some of the ids in Piper's table of pinyin."""
+OF_PINYIN = [
+    ("你好，世界。", [1, 10, 39, 66, 0, 14, 32, 66, 0, 72, 0, 20, 39, 67, 0, 15, 41, 67, 0, 69, 0, 2]),
+    ("爱学略女圆", [1, 3, 30, 67, 0, 17, 63, 65, 0, 11, 59, 67, 0, 10, 58, 66, 0, 25, 54, 65, 0, 2]),
+]
+"""Texts, and what piper-tts 1.8.0 makes of their syllables."""
+
+
+@pytest.mark.parametrize(("text", "ids"), OF_PINYIN)
+def test_syllables_of_pinyin_have_pipers_ids(text: str, ids: list[int]) -> None:
+    reader = front_end(phoneme_type="pinyin", id_map=PINYIN_IDS, language="zh")
+    assert ids_of(reader, text) == [ids]
+    assert reader.missing_packages == ()
+
+
+def test_letters_beside_pinyin_are_left_out_and_numbers_are_said() -> None:
+    reader = front_end(phoneme_type="pinyin", id_map=PINYIN_IDS, language="zh")
+    prepared = reader.prepare("爱 a 2")
+    assert prepared.dropped == {"A": 1}
+    assert prepared.sentences[0].cleaned == "Øai4 A Øer4"
+
+
 def test_phonemes_that_stand_for_others_are_replaced() -> None:
     reader = front_end(phoneme_type="text", phoneme_map={"x": ["k", "s"]})
     assert spelled(reader, "xa") == ["ksa"]
@@ -264,7 +291,7 @@ CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"audio": None}, "top level: audio = (missing): expected a table"),
     ({"phoneme_id_map": {"a": [40]}}, "phoneme_id_map: a = [40]: expected a list of ids below num_symbols, 40"),
     ({"phoneme_id_map": {"a": [1]}}, "phoneme_id_map: _ = (missing): expected its ids"),
-    ({"phoneme_type": "hebrew"}, "top level: phoneme_type = 'hebrew': expected one of espeak, text"),
+    ({"phoneme_type": "hebrew"}, "top level: phoneme_type = 'hebrew': expected one of espeak, text, pinyin"),
     ({"speaker_id_map": {"a": -1}}, "speaker_id_map: a = -1: expected a whole number from 0"),
     ({"speaker_id_map": {"a": 3}}, "speakers: a = 3: expected less than 3"),
     ({"inference": {"noise_scale": 7}}, "inference: noise_scale = 7: expected a number from 0 to 2"),
