@@ -75,7 +75,7 @@ class PiperFrontEnd:
         check: Callable[[], None] | None = None,
         timeout_s: float = MAX_SECONDS,
     ) -> Prepared:
-        """The sentences of a text in symbol ids. espeak-ng reads numbers and signs itself; for pinyin they become words."""
+        """The sentences of a text in symbol ids; numbers become words for pinyin alone: espeak-ng reads them itself."""
         check_language(lang, self)
         dropped: Counter[str] = Counter()
         in_words = normalize and self.phoneme_type == "pinyin"
