@@ -196,6 +196,39 @@ def test_a_speaker_table_needs_its_width_in_the_config(tmp_path: Path) -> None:
         loaded(tmp_path, golden_state(), config)
 
 
+@pytest.mark.parametrize("rows", [2, 4])
+def test_a_number_of_speakers_that_the_checkpoint_does_not_have_is_refused(rows: int, tmp_path: Path) -> None:
+    state = golden_state() | {"emb_g.weight": torch.zeros(rows, 16)}
+    with pytest.raises(BrokenCheckpoint) as error:
+        loaded(tmp_path, state)
+    words = f"n_speakers = 3: expected {rows}, the rows of emb_g.weight in {tmp_path / 'G.pth'}"
+    assert one_line(error) == f"{tmp_path / 'config.json'}: {words}"
+
+
+# Other networks
+
+
+OTHERS = [
+    ("enc_p.bert_proj.weight", "a checkpoint of Bert-VITS2"),
+    ("sdp.flows.0.m", "a checkpoint of Bert-VITS2"),
+    ("enc_p.ssl_proj.weight", "a checkpoint of GPT-SoVITS"),
+    ("enc_p.emb_phone.weight", "a checkpoint of RVC"),
+    ("enc_p.f0_emb.weight", "a checkpoint of so-vits-svc"),
+    ("flow.flows.0.pre_transformer.attn_layers.0.conv_q.weight", "a checkpoint of VITS2"),
+    ("enc_p.encoder.spk_emb_linear.weight", "a checkpoint of VITS2"),
+    ("dec.subband_conv_post.weight_v", "a checkpoint of MB-iSTFT-VITS"),
+    ("discriminators.0.convs.0.bias", "the discriminator (D_*.pth) beside the voice"),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), OTHERS)
+def test_another_network_is_called_by_name(name: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(BrokenCheckpoint) as error:
+        loaded(tmp_path, golden_state() | {name: torch.zeros(1)})
+    assert one_line(error).startswith(f"{tmp_path / 'G.pth'}: is {words}")
+    assert f"as {name} shows, and not of VITS itself" in one_line(error)
+
+
 # Broken checkpoints
 
 
@@ -211,7 +244,6 @@ BROKEN_TENSORS = [
     ("dec.conv_post.bias", torch.zeros(1), "unknown to this config's network: dec.conv_post.bias"),
     ("enc_p.emb.weight", torch.zeros(60, 16), "enc_p.emb.weight [60, 16], expected [68, 16]"),
     ("dec.ups.0.weight_g", torch.zeros(31, 1, 1), "length of dec.ups.0.weight [31, 1, 1] for 32 rows"),
-    ("emb_g.weight", torch.zeros(2, 16), "emb_g.weight [2, 16], expected [3, 16]"),
     ("dp.pre.bias", torch.full((16,), torch.nan), "not finite: dp.pre.bias"),
     ("dp.pre.bias", torch.zeros(16, dtype=torch.int64), "dp.pre.bias is not a tensor of floating-point numbers"),
     ("dp.pre.bias", [0.0] * 16, "dp.pre.bias is not a tensor of floating-point numbers"),

@@ -56,6 +56,9 @@ REFUSALS: list[tuple[Callable[[Table], object], object, str]] = [
     (lambda read: read.lists("key", 9, 2), [[1], []], "key = [[1], []]: expected a list of at most 2 lists of 1 to 2"),
     (lambda read: read.lists("key", 9, 1), [[1], [1]], "key = [[1], [1]]: expected a list of at most 1 lists of 1"),
     (lambda read: read.file("key"), 300 * "x", f"key = '{56 * 'x'}...: expected the path of a file, relative to "),
+    (lambda read: read.existing("key"), "absent", "key = 'absent': expected the path of a file or folder, relative to"),
+    (lambda read: read.existing("key"), 300 * "x", f"key = '{56 * 'x'}...: expected the path of a file or folder"),
+    (lambda read: read.existing("key"), 1, "key = 1: expected the path of a file or folder, relative to "),
     (lambda read: read.table("key"), [], "key = []: expected a table"),
     (lambda read: read.end(), 1, "key = 1: expected none: unknown key; known are "),
 ]
@@ -91,6 +94,13 @@ def test_a_table_within_is_named_by_its_way_from_the_top() -> None:
     inner = table(TOP_LEVEL, a={"b": {"c": 1}}).table("a").table("b")
     with pytest.raises(Refused, match=r": a\.b: c = 1: expected nothing$"):
         inner.fail("c", "nothing")
+
+
+def test_a_path_is_of_a_file_or_a_folder_relative_to_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    read = Table(tmp_path / "settings.toml", TOP_LEVEL, {"a": "folder", "b": "file"}, Refused)
+    assert [read.existing(key) for key in "abc"] == [tmp_path / "folder", tmp_path / "file", None]
 
 
 def test_a_file_that_is_no_table_is_refused() -> None:

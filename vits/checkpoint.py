@@ -1,5 +1,6 @@
 """A checkpoint of VITS or VITS-fast-fine-tuning, read strictly into a network that speaks."""
 
+import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,17 @@ TENSORS_UNDER = ("model", "state_dict", "net_g", "generator", "model_ema", "ema"
 
 WRAPPERS = ("module.", "_orig_mod.", "net_g.", "model_g.", "generator.")
 """What DistributedDataParallel, torch.compile and the modules of training frameworks put before each name."""
+
+OTHER_NETWORKS: Mapping[str, str] = {
+    r"enc_p\.(bert_proj|ja_bert_proj|en_bert_proj|tone_emb|style_proj)|sdp\.": "a checkpoint of Bert-VITS2",
+    r"enc_p\.(ssl_proj|mrte)|quantizer\.|ref_enc\.": "a checkpoint of GPT-SoVITS",
+    r"enc_p\.(emb_phone|emb_pitch)\.": "a checkpoint of RVC, which converts voices",
+    r"enc_p\.f0_emb\.|f0_decoder\.|emb_uv\.": "a checkpoint of so-vits-svc, which converts voices",
+    r"flow\.flows\.\d+\.((pre|post)_transformer|(enc\.)?attn_layers)|enc_p\.encoder\.spk_emb": "a checkpoint of VITS2",
+    r"dec\.(subband_conv_post|multistream_conv_post|stft)": "a checkpoint of MB-iSTFT-VITS",
+    r"(discriminators|net_d)\.": "the discriminator (D_*.pth) beside the voice (G_*.pth)",
+}
+"""Networks that are easily taken for VITS: how names begin that only they have, and what they are."""
 
 NUMPY_NUMBERS: list[Any] = [
     (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
@@ -61,6 +73,11 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
 
 def build_network(path: Path, tensors: Mapping[str, Tensor], config: Config) -> Network:
     """Return a network with a copy of the tensors that were read from `path`; load_network says what it raises."""
+    for pattern, what in OTHER_NETWORKS.items():
+        if name := next((name for name in tensors if re.match(pattern, name)), None):
+            raise BrokenCheckpoint(
+                f"{path}: is {what}, as {name} shows, and not of VITS itself, which alone speaks here"
+            )
     stored = {name: tensor for name, tensor in tensors.items() if not name.startswith(TRAINING_ONLY)}
     n_speakers = _speaker_rows(path, config, stored.get("emb_g.weight"))
     if not n_speakers:
@@ -166,7 +183,12 @@ def _speaker_rows(path: Path, config: Config, table: Tensor | None) -> int:
             f"{config.path}: model: gin_channels = 0 or missing: expected {table.shape[-1]}, the width of emb_g.weight "
             f"in {path}"
         )
-    return config.n_speakers or table.shape[0]
+    if config.n_speakers not in (0, table.shape[0]):
+        raise BrokenCheckpoint(
+            f"{config.path}: n_speakers = {config.n_speakers}: expected {table.shape[0]}, the rows of emb_g.weight in "
+            f"{path}"
+        )
+    return table.shape[0]
 
 
 def _sources(path: Path, wanted: Iterable[str], stored: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:

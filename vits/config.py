@@ -74,8 +74,12 @@ class Config:
     """Rows of the speaker table; 0 where the config gives no number, and often where there is one speaker."""
     speakers: Mapping[str, int]
     """The speakers' ids by name."""
+    default_speaker: int | None = None
+    """Who speaks where nobody is named, as the files say; None: they do not."""
     family: str = "VITS"
     """The program whose format the files have."""
+    files: tuple[Path, ...] = ()
+    """The files that the voice's sound depends on."""
     defaults: Mapping[str, float] = field(default_factory=lambda: DEFAULTS)
     """The noise_scale, noise_scale_w and length_scale that the files give, or else VITS's own."""
     license: str = ""

@@ -98,6 +98,19 @@ class Table:
             self.fail(key, f"{expected}; {error.strerror}")
         return path if exists else self.fail(key, f"{expected}; there is none at {path}")
 
+    def existing(self, key: str) -> Path | None:
+        """Return the path of a file or folder that exists, given relative to the folder of this one, or None."""
+        expected = "the path of a file or folder, relative to " + self.path.name
+        value: str | None = self.take(key, str, None, expected)
+        if value is None:
+            return None
+        path = self.path.parent / value
+        try:
+            exists = path.exists()
+        except OSError as error:  # a name that is too long, or a folder that may not be entered
+            self.fail(key, f"{expected}; {error.strerror}")
+        return path if exists else self.fail(key, f"{expected}; there is none at {path}")
+
     def matching(self, key: str, pattern: str, expected: str) -> tuple[str, ...]:
         """Return a list of strings that match a regular expression, empty by default."""
         values: list[object] = self.take(key, list, [], expected)

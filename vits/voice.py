@@ -93,6 +93,11 @@ class Voice:
         return self._config.family
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the voice's sound depends on."""
+        return self._config.files
+
+    @property
     def defaults(self) -> Mapping[str, float]:
         """The noise_scale, noise_scale_w and length_scale that the voice's files give, or else VITS's own."""
         return self._config.defaults
@@ -128,6 +133,12 @@ class Voice:
         return by_id.get(speaker, self.languages)
 
     @property
+    def default_speaker(self) -> int:
+        """The speaker that the voice's files name for requests that name none, or else the first."""
+        named, known = self._config.default_speaker, self.speakers.values()
+        return named if named is not None and named in known else min(known, default=0)
+
+    @property
     def precision(self) -> str:
         """What the decoder computes in: "float32" or "bfloat16"."""
         return str(self._decoder.dtype).removeprefix("torch.")
@@ -135,8 +146,15 @@ class Voice:
     @property
     def parameter_bytes(self) -> int:
         """The memory that the weights take."""
-        tensors = [*self._network.parameters(), *self._decoder.parameters()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._parameters())
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights are."""
+        return sum(tensor.numel() for tensor in self._parameters())
+
+    def _parameters(self) -> list[Tensor]:
+        return [*self._network.parameters(), *self._decoder.parameters()]
 
     def ids(self, text: str, lang: str = "auto") -> list[int]:
         """Return the symbol ids of a text as one sentence, blanks interspersed as the config says.

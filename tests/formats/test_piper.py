@@ -39,6 +39,9 @@ def expected_of(name: str) -> Any:
     return np.load(GOLDEN / "joe.npz" if name == "joe" else GOLDEN / name / "expected.npz")
 
 
+INPUTS = ("ids", "speaker", "length_scale")
+
+
 def samples_of(voice: Voice, ids: Any, speaker: Any, length_scale: Any) -> Any:
     return np.concatenate(list(voice.stream(ids, int(speaker), 0.0, 0.0, float(length_scale))))
 
@@ -65,6 +68,31 @@ def test_a_training_checkpoint_is_the_network_that_was_exported() -> None:
     assert float(np.abs(samples - expected["0_audio"]).max()) < 1e-4
 
 
+def without_the_names_of_modules(model: Any) -> None:
+    """Name operations and folded weights as PyTorch did before 1.13."""
+    renamed = {}
+    for number, tensor in enumerate(model.graph.initializer):
+        if "::" in tensor.name or tensor.name.startswith("/") or tensor.name == "enc_p.emb.weight":
+            renamed[tensor.name] = tensor.name = str(number)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name in renamed or name.startswith("/"):
+                    names[index] = renamed.setdefault(name, f"t{len(renamed)}")
+
+
+def test_an_export_without_the_names_of_modules_is_the_same_voice(copied: Path) -> None:
+    model = onnx.load(copied)
+    names = {tensor.name: index for index, tensor in enumerate(model.graph.initializer)}
+    without_the_names_of_modules(model)
+    assert names.keys() - {tensor.name for tensor in model.graph.initializer}
+    copied.write_bytes(model.SerializeToString())
+    expected = expected_of("many_low")
+    samples = samples_of(load_voice(copied, precision="float32"), *(expected[f"1_{key}"] for key in INPUTS))
+    assert float(np.abs(samples - expected["1_audio"]).max()) < 1e-4
+
+
 # What a voice says of itself
 
 
@@ -83,6 +111,15 @@ def test_speakers_and_scales_are_those_of_the_config() -> None:
     assert voice.sample_rate_hz == 16000
     assert voice.defaults == {"noise_scale": 0.333, "noise_scale_w": 0.5, "length_scale": 1.1}
     assert (voice.license, voice.source) == ("", "")
+
+
+def test_the_speaker_for_requests_that_name_none_is_that_of_the_config(copied: Path) -> None:
+    assert load_voice(copied, precision="float32").default_speaker == 0
+    change_config(copied, default_speaker_id=2)
+    assert load_voice(copied, precision="float32").default_speaker == 2
+    change_config(copied, default_speaker_id=3)
+    assert load_voice(copied, precision="float32").default_speaker == 0
+    assert voice_of("joe").default_speaker == 0
 
 
 # Text
@@ -146,6 +183,33 @@ def test_letters_are_their_own_phonemes_where_the_config_says_so() -> None:
     assert [sentence.ids for sentence in prepared.sentences] == [(1, 0, 3, 0, 6, 0, 4, 5, 0, 7, 0, 2)]
     assert prepared.dropped == {"q": 1}
     assert reader.missing_packages == ()
+
+
+PINYIN_IDS = {
+    **{"_": [0], "^": [1], "$": [2], "Ø": [3], "n": [10], "l": [11], "h": [14], "j": [15], "x": [17], "sh": [20]},
+    **{"y": [25], "a": [27], "ai": [30], "ao": [32], "i": [39], "ie": [41], "uan": [54], "v": [58], "ve": [59]},
+    **{"er": [62], "ue": [63], "1": [64], "2": [65], "3": [66], "4": [67], "5": [68], "。": [69], "，": [72], "d": [8]},
+}
+"""Some of the ids in Piper's table of pinyin."""
+OF_PINYIN = [
+    ("你好，世界。", [1, 10, 39, 66, 0, 14, 32, 66, 0, 72, 0, 20, 39, 67, 0, 15, 41, 67, 0, 69, 0, 2]),
+    ("爱学略女圆", [1, 3, 30, 67, 0, 17, 63, 65, 0, 11, 59, 67, 0, 10, 58, 66, 0, 25, 54, 65, 0, 2]),
+]
+"""Texts, and what piper-tts 1.8.0 makes of their syllables."""
+
+
+@pytest.mark.parametrize(("text", "ids"), OF_PINYIN)
+def test_syllables_of_pinyin_have_pipers_ids(text: str, ids: list[int]) -> None:
+    reader = front_end(phoneme_type="pinyin", id_map=PINYIN_IDS, language="zh")
+    assert ids_of(reader, text) == [ids]
+    assert reader.missing_packages == ()
+
+
+def test_letters_beside_pinyin_are_left_out_and_numbers_are_said() -> None:
+    reader = front_end(phoneme_type="pinyin", id_map=PINYIN_IDS, language="zh")
+    prepared = reader.prepare("爱 a 2")
+    assert prepared.dropped == {"A": 1}
+    assert prepared.sentences[0].cleaned == "Øai4 A Øer4"
 
 
 def test_phonemes_that_stand_for_others_are_replaced() -> None:
@@ -227,7 +291,7 @@ CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"audio": None}, "top level: audio = (missing): expected a table"),
     ({"phoneme_id_map": {"a": [40]}}, "phoneme_id_map: a = [40]: expected a list of ids below num_symbols, 40"),
     ({"phoneme_id_map": {"a": [1]}}, "phoneme_id_map: _ = (missing): expected its ids"),
-    ({"phoneme_type": "hebrew"}, "top level: phoneme_type = 'hebrew': expected one of espeak, text"),
+    ({"phoneme_type": "hebrew"}, "top level: phoneme_type = 'hebrew': expected one of espeak, text, pinyin"),
     ({"speaker_id_map": {"a": -1}}, "speaker_id_map: a = -1: expected a whole number from 0"),
     ({"speaker_id_map": {"a": 3}}, "speakers: a = 3: expected less than 3"),
     ({"inference": {"noise_scale": 7}}, "inference: noise_scale = 7: expected a number from 0 to 2"),

@@ -33,6 +33,7 @@ class Node:
     name: str
     kind: str
     inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     numbers: dict[str, tuple[int, ...]]
     """Its attributes that are lists of whole numbers, such as strides."""
 
@@ -139,10 +140,13 @@ def _read_graph(graph: memoryview, found: OnnxFile) -> None:
 def _node(message: memoryview) -> Node:
     name = kind = ""
     inputs: list[str] = []
+    outputs: list[str] = []
     numbers: dict[str, tuple[int, ...]] = {}
     for number, value in _fields(message):
         if number == 1:
             inputs.append(_text(value))
+        elif number == 2:
+            outputs.append(_text(value))
         elif number == 3:
             name = _text(value)
         elif number == 4:
@@ -150,7 +154,7 @@ def _node(message: memoryview) -> Node:
         elif number == 5:
             key, values = _attribute(_message(value))
             numbers[key] = values
-    return Node(name, kind, tuple(inputs), numbers)
+    return Node(name, kind, tuple(inputs), tuple(outputs), numbers)
 
 
 def _attribute(message: memoryview) -> tuple[str, tuple[int, ...]]:

@@ -1,8 +1,8 @@
 """Piper's voices: an export (*.onnx) or a training checkpoint (*.ckpt), and the config beside it.
 
 The network is that of VITS, in ONNX as github.com/OHF-Voice/piper1-gpl exports it. Initializers keep the names of the
-parameters, with these exceptions: weights that weight norm was folded into, and the table of symbols, are found through
-the operation that uses them, which is named after its module; -logs or exp(-logs) stands for dp.flows.0.logs.
+parameters, with these exceptions: weights that weight norm was folded into, and the tables of symbols and speakers, are
+found through the operation that uses them; -logs or exp(-logs) stands for dp.flows.0.logs.
 """
 
 import ast
@@ -26,9 +26,6 @@ from vits.network import Network
 from vits.tables import TOP_LEVEL, Table, is_whole
 from vits.text.piper import BEGIN, END, PAD, PHONEME_TYPES, PiperFrontEnd
 
-FOLDED = "dp.flows.0.logs"
-"""The one parameter that an export holds only as its negative or as exp(-logs)."""
-
 
 def open_model(checkpoint: Path, config: Path | None = None) -> tuple[Config, Network]:
     """Return the config and network of a Piper voice.
@@ -46,6 +43,12 @@ def open_model(checkpoint: Path, config: Path | None = None) -> tuple[Config, Ne
     shape = read_shape(Table(checkpoint, "network", sizes, BrokenCheckpoint))
     settings = _read_config(path, checkpoint, shape, tensors)
     return settings, build_network(checkpoint, tensors, settings)
+
+
+def speaker_names(checkpoint: Path, config: Path | None = None) -> tuple[str, ...]:
+    """Return the names of a voice's speakers. Raises BrokenCheckpoint where its config cannot be used."""
+    path = config or _config_beside(checkpoint)
+    return tuple(_speakers(Table(path, TOP_LEVEL, read_json(path), BrokenCheckpoint)))
 
 
 def _config_beside(checkpoint: Path) -> Path:
@@ -68,11 +71,8 @@ def _tensors(file: OnnxFile) -> dict[str, Tensor]:
     for node in file.nodes:
         named = zip(_parameters_of(node), node.inputs, strict=False)
         tensors |= {name: file.tensors[source] for name, source in named if name and source in file.tensors}
-        if node.name == "/dp/flows.0/Exp" and node.inputs[0] in file.tensors:
-            tensors[FOLDED] = -file.tensors[node.inputs[0]]
-    if FOLDED not in tensors and "/dp/flows.0/Exp_output_0" in file.tensors:
-        tensors[FOLDED] = -file.tensors["/dp/flows.0/Exp_output_0"].log()
-    return tensors
+    folded = _folded_scale(file)
+    return tensors if folded is None or "dp.flows.0.logs" in tensors else tensors | {"dp.flows.0.logs": folded}
 
 
 def _is_parameter(name: str) -> bool:
@@ -82,14 +82,36 @@ def _is_parameter(name: str) -> bool:
 def _parameters_of(node: Node) -> tuple[str, ...]:
     """Return the names of the parameters that an operation takes, in the order of its inputs; "" for what is none.
 
-    It is named after its module: /flow/flows.0/pre/Conv, /enc_p/emb/Gather.
+    Exports of newer PyTorch name an operation after its module: /flow/flows.0/pre/Conv. In older ones the name of the
+    bias tells the module, and the name of the input tells a table.
     """
     module, _, last = node.name.lstrip("/").replace("/", ".").rpartition(".")
-    if node.kind == last == "Gather" and module in ("enc_p.emb", "emb_g"):
-        return (f"{module}.weight",)
-    if node.kind == last and last in ("Conv", "ConvTranspose") and _is_parameter(module):
-        return ("", f"{module}.weight", f"{module}.bias")
-    return ()
+    if node.kind == "Gather" and len(node.inputs) == 2:
+        table = {"input": "enc_p.emb", "sid": "emb_g"}.get(node.inputs[1])
+        return (f"{table}.weight",) if table else ()
+    if node.kind not in ("Conv", "ConvTranspose"):
+        return ()
+    if node.kind != last or not _is_parameter(module):
+        module = node.inputs[2].removesuffix(".bias") if len(node.inputs) > 2 else ""
+    return ("", f"{module}.weight", f"{module}.bias") if _is_parameter(module) else ()
+
+
+def _folded_scale(file: OnnxFile) -> Tensor | None:
+    """Return dp.flows.0.logs, of which an export has the negative or exp(-logs): what z - m is multiplied by."""
+    by_output = {output: node for node in file.nodes for output in node.outputs}
+    for node in file.nodes:
+        if node.kind != "Mul" or len(node.inputs) != 2:
+            continue
+        difference = by_output.get(node.inputs[0])
+        if difference is None or difference.kind != "Sub" or "dp.flows.0.m" not in difference.inputs:
+            continue
+        factor = node.inputs[1]
+        if factor in file.tensors:
+            return -file.tensors[factor].log()
+        exp = by_output.get(factor)
+        if exp is not None and exp.kind == "Exp" and exp.inputs[0] in file.tensors:
+            return -file.tensors[exp.inputs[0]]
+    return None
 
 
 def _sizes(path: Path, file: OnnxFile) -> dict[str, Any]:
@@ -205,7 +227,9 @@ def _read_config(path: Path, checkpoint: Path, shape: Shape, tensors: Mapping[st
         hop_length=math.prod(shape.upsample_rates),
         n_speakers=top.integer("num_speakers", 0, MAX_SPEAKERS, default=0),
         speakers=speakers,
+        default_speaker=top.integer("default_speaker_id", 0, MAX_SPEAKERS, default=0),
         family="Piper",
+        files=(checkpoint, path),
         defaults=_defaults(top),
         license=card.get("license", ""),
         source=card.get("url", ""),

@@ -17,6 +17,7 @@ PACKAGES = {
     "Korean": ("ko-pron==1.3",),
     "English": ("eng_to_ipa==0.0.2", "Unidecode==1.3.8"),
     "English by espeak": ("phonemizer==3.4.0", "espeakng-loader==0.2.4", "Unidecode==1.3.8"),
+    "Text in other scripts than Latin": ("uroman==1.3.1.1",),
     "Text in espeak-ng's phonemes": ("--no-deps", "piper-tts==1.8.0"),
 }
 

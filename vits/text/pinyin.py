@@ -151,16 +151,33 @@ def _bopomofo(reading: str) -> str:
     return apply_rules(_TO_KEYS, numbered).translate(_KEYS)
 
 
-def bopomofo(word: str) -> list[str]:
-    """The Bopomofo syllables of a word; runs of other characters stand between them as they are."""
-    syllables = []
+@lru_cache(maxsize=4096)
+def _numbered(reading: str) -> str:
+    """One syllable of pinyin with its tone as a digit behind it, 5 for none, and v for ü."""
+    letters = replace_all(_COMBINED_TONE_MARKS, reading.translate(_TONE_MARKS))
+    return re.sub(r"^(.*?)([1-4])(.*)$", r"\1\3\2", letters) if re.search("[1-4]", letters) else f"{letters}5"
+
+
+def _readings(word: str) -> list[tuple[str, bool]]:
+    """The pinyin of each syllable of a word, and runs of other characters; and whether it is pinyin."""
+    found: list[tuple[str, bool]] = []
     for is_han, group in groupby(word, lambda character: bool(_HAN.match(character))):
         run = "".join(group)
         if not is_han:
-            syllables.append(run)
+            found.append((run, False))
             continue
         for part in _split(run):
             reading = _phrase_reading(part)
             readings = reading.split(" ") if reading else [_characters().get(ord(han), han) for han in part]
-            syllables += [_bopomofo(reading) for reading in readings]
-    return syllables
+            found += [(reading, True) for reading in readings]
+    return found
+
+
+def bopomofo(word: str) -> list[str]:
+    """The Bopomofo syllables of a word; runs of other characters stand between them as they are."""
+    return [_bopomofo(text) if is_pinyin else text for text, is_pinyin in _readings(word)]
+
+
+def numbered(word: str) -> list[str]:
+    """The syllables of a word in pinyin with digits for tones; runs of other characters stand between them."""
+    return [_numbered(text) if is_pinyin else text for text, is_pinyin in _readings(word)]

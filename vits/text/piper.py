@@ -6,23 +6,31 @@ phoneme_ids.py. Sentences are cut as for all voices here; within one, espeak-ng 
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vits.text import espeak_ng
 from vits.text.front_end import Reading, check_language, prepared
+from vits.text.libraries import PACKAGES
+from vits.text.normalize import normalize as normalized
 from vits.text.preparation import MAX_SECONDS, Prepared, is_spoken
 
-PHONEME_TYPES = ("espeak", "text")
+PHONEME_TYPES = ("espeak", "text", "pinyin")
 PAD, BEGIN, END = "_", "^", "$"
 
 _RAW = re.compile(r"\[\[.*?\]\]", re.DOTALL)
 """Phonemes that stand in the text itself."""
 _LANGUAGE_SWITCH = re.compile(r"\([^)]+\)")
 """espeak-ng's (en) and (de) around words of another language."""
+
+_PINYIN = re.compile(r"(zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw]?)(\w+)([1-5])")
+_NO_INITIAL = "Ø"
+_ENDS_OF_PINYIN = frozenset("12345。？！.?!—…、，：；,:; ")
+"""What ends a syllable or stands alone: only behind these there is a pad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,9 @@ class PiperFrontEnd:
 
     @property
     def missing_packages(self) -> tuple[str, ...]:
-        """espeak-ng's, where it is needed and not there."""
+        """espeak-ng's or those of Chinese, where they are needed and not there."""
+        if self.phoneme_type == "pinyin":
+            return () if all(map(importlib.util.find_spec, ("pypinyin", "rjieba"))) else PACKAGES["Chinese"]
         return espeak_ng.missing_packages() if self.phoneme_type == "espeak" else ()
 
     def prepare(
@@ -65,14 +75,19 @@ class PiperFrontEnd:
         check: Callable[[], None] | None = None,
         timeout_s: float = MAX_SECONDS,
     ) -> Prepared:
-        """The sentences of a text in symbol ids; espeak-ng reads numbers and signs itself, so nothing is normalized."""
+        """The sentences of a text in symbol ids; numbers become words for pinyin alone: espeak-ng reads them itself."""
         check_language(lang, self)
         dropped: Counter[str] = Counter()
-        return prepared(text, lambda piece: self._read(piece, dropped), dropped, check, timeout_s, hidden=_RAW)
+        in_words = normalize and self.phoneme_type == "pinyin"
 
-    def _read(self, text: str, dropped: Counter[str]) -> list[Reading]:
+        def read(piece: str) -> list[Reading]:
+            return self._read(piece, normalized(piece, "zh") if in_words else piece, dropped)
+
+        return prepared(text, read, dropped, check, timeout_s, hidden=_RAW)
+
+    def _read(self, text: str, in_words: str, dropped: Counter[str]) -> list[Reading]:
         readings: list[Reading] = []
-        for phonemes in self._phonemes(text):
+        for phonemes in self._phonemes(in_words):
             mapped = [symbol for phoneme in phonemes for symbol in self.phoneme_map.get(phoneme, (phoneme,))]
             symbols = list(self._joined(mapped))
             dropped.update(symbol for symbol in symbols if symbol not in self.id_map and is_spoken(symbol[0]))
@@ -86,6 +101,8 @@ class PiperFrontEnd:
         """The phonemes of each sentence in a text."""
         if self.phoneme_type == "text":
             return [list(unicodedata.normalize("NFD", text))]
+        if self.phoneme_type == "pinyin":
+            return [list(self._pinyin(text))]
         sentences: list[list[str]] = []
         parts = re.split(f"({_RAW.pattern})", text, flags=re.DOTALL)
         for index, part in enumerate(parts):
@@ -115,6 +132,17 @@ class PiperFrontEnd:
             is_open = not clause.ends_sentence
         return sentences
 
+    def _pinyin(self, text: str) -> Iterator[str]:
+        """The initial, the final and the tone of each syllable, and the marks between them."""
+        from vits.text.mandarin import to_numbered_pinyin
+
+        for syllable in to_numbered_pinyin(re.sub('[“”"]', "", text)):
+            if match := _PINYIN.fullmatch(syllable):
+                yield from (match[1] or _NO_INITIAL, match[2], match[3])
+            else:
+                # Letters are no sounds here, though the names of some are those of finals; in capitals none is.
+                yield from (character.upper() for character in syllable)
+
     def _joined(self, phonemes: Sequence[str]) -> Iterable[str]:
         """The phonemes, where those that are one symbol together are one."""
         position = 0
@@ -125,10 +153,10 @@ class PiperFrontEnd:
             position += len(cluster)
 
     def _ids(self, phonemes: Iterable[str]) -> tuple[int, ...]:
-        """The ids of a sentence: its mark at each end, and the pad after each phoneme."""
-        pad = self.id_map[PAD]
-        ids = [*self.id_map[BEGIN], *pad]
+        """The ids of a sentence: its mark at each end, and the pad after each phoneme, or each syllable of pinyin."""
+        pad, by_syllable = self.id_map[PAD], self.phoneme_type == "pinyin"
+        ids = [*self.id_map[BEGIN], *(() if by_syllable else pad)]
         for phoneme in phonemes:
             if phoneme in self.id_map:
-                ids += [*self.id_map[phoneme], *pad]
+                ids += [*self.id_map[phoneme], *(() if by_syllable and phoneme not in _ENDS_OF_PINYIN else pad)]
         return (*ids, *self.id_map[END])

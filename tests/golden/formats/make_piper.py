@@ -95,9 +95,8 @@ def make(folder: Path, name: str, options: dict[str, Any], more: dict[str, Any])
     target = folder / "voice.onnx"
     real = VitsModel.load_from_checkpoint
 
-    def loaded(path: Path, **arguments: Any) -> VitsModel:
-        model: VitsModel = real(path, strict=False, weights_only=False, **arguments)
-        return model
+    def loaded(path: Path, **arguments: Any) -> Any:
+        return real(path, strict=False, weights_only=False, **arguments)
 
     export = torch.onnx.export
 
