@@ -6,9 +6,12 @@ torch is imported when `load_voice` or `Voice` is first asked for, so that `vits
 from typing import TYPE_CHECKING
 
 from vits.errors import (
+    BadDictionary,
     BadRequest,
     BrokenCheckpoint,
     MissingLibrary,
+    NothingToSay,
+    PreparationTooLong,
     RunawayLength,
     TextError,
     UnknownCleaner,
@@ -17,15 +20,19 @@ from vits.errors import (
     UnspeakableText,
     VitsError,
 )
-from vits.text import Prepared, Sentence
+from vits.text import Dictionary, Prepared, Sentence
 
 if TYPE_CHECKING:
     from vits.voice import Voice, load_voice
 
 __all__ = [
+    "BadDictionary",
     "BadRequest",
     "BrokenCheckpoint",
+    "Dictionary",
     "MissingLibrary",
+    "NothingToSay",
+    "PreparationTooLong",
     "Prepared",
     "RunawayLength",
     "Sentence",

@@ -19,7 +19,7 @@ from vits.decoder import Window, WindowedDecoder
 from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker
 from vits.limits import DEFAULTS, MAX_SEED, PRECISIONS, RANGES
 from vits.network import Network, StochasticDurationPredictor, use_products
-from vits.text import Prepared
+from vits.text import NO_DICTIONARY, Dictionary, Prepared
 
 LEAST_BFLOAT16_SNR_DB = 30.0
 """The signal-to-noise ratio of bfloat16 against float32 below which "auto" stays with float32."""
@@ -127,6 +127,7 @@ class Voice:
         speaker: int = 0,
         check: Callable[[], None] | None = None,
         timeout_s: float = front_end.MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
         """Return a text's sentences with their ids, and the characters that cannot be spoken.
 
@@ -138,13 +139,14 @@ class Voice:
             speaker: whose languages decide where the script does not.
             check: called before each sentence; what it raises ends the preparation.
             timeout_s: how long the preparation may take.
+            dictionary: written forms of the user's own and how they are spoken.
 
         Raises:
             PreparationTooLong: it took longer than that.
             TextError: the text or the language cannot be spoken.
 
         """
-        return self._prepared(text, lang, normalize, speaker, self._config.add_blank, check, timeout_s)
+        return self._prepared(text, lang, normalize, speaker, self._config.add_blank, check, timeout_s, dictionary)
 
     def durations(
         self,
@@ -262,6 +264,7 @@ class Voice:
         add_blank: bool,
         check: Callable[[], None] | None = None,
         timeout_s: float = front_end.MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
         return front_end.prepare(
             text,
@@ -273,6 +276,7 @@ class Voice:
             add_blank=add_blank,
             check=check,
             timeout_s=timeout_s,
+            dictionary=dictionary,
         )
 
     def _bfloat16_will_do(self) -> bool:

@@ -151,6 +151,12 @@ def _bopomofo(reading: str) -> str:
     return apply_rules(_TO_KEYS, numbered).translate(_KEYS)
 
 
+def numbered_bopomofo(pinyin: str) -> str:
+    """Bopomofo for syllables of pinyin with their tones as digits, 5 for the neutral one: "hang2 zhang3"."""
+    syllables = (_bopomofo(syllable.removesuffix("5")) for syllable in pinyin.split())
+    return "".join(re.sub("([\u3105-\u3129])$", r"\1ˉ", syllable) for syllable in syllables)
+
+
 def bopomofo(word: str) -> list[str]:
     """The Bopomofo syllables of a word; runs of other characters stand between them as they are."""
     syllables = []
