@@ -70,5 +70,9 @@ def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
         from vits.text import normalize_cjk
 
         text = normalize_cjk.normalize(text, language)
+    if language == "zh":
+        from vits.text.polyphones import spell
+
+        text = spell(_STRAY.sub(" ", text))
     # Several symbol tables have these as phonetic signs, which no text means by them.
     return _STRAY.sub(" ", text)

@@ -114,6 +114,11 @@ def _phrase_reading(word: str) -> str | None:
     return readings[index] if index < len(phrases) and phrases[index] == word else None
 
 
+def phrase_is_known(word: str) -> bool:
+    """Whether the data files have a reading for the whole word."""
+    return _phrase_reading(word) is not None
+
+
 def _starts_a_phrase(text: str) -> bool:
     phrases, _ = _phrases()
     index = bisect_left(phrases, text)
