@@ -1,14 +1,31 @@
 """The steps of a preparation take time in proportion to the text, and one that takes too long can be ended."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import process_time
 
 import pytest
 
 from vits import TextError
-from vits.text import MAX_CHARACTERS, PreparationTooLong, auto, pinyin, prepare, sentences
+from vits.text import (
+    MAX_CHARACTERS,
+    PreparationTooLong,
+    auto,
+    dictionary,
+    english_heteronyms,
+    english_tokens,
+    markup,
+    normalize,
+    normalize_cjk,
+    normalize_english,
+    numbers,
+    phonemes,
+    pinyin,
+    prepare,
+    sentences,
+)
 from vits.text.auto import Span
 from vits.text.normalize import unify
 from vits.text.preparation import _Slices
@@ -78,6 +95,77 @@ def test_a_step_takes_time_in_proportion(step: str, part: str) -> None:
     started = process_time()
     STEPS[step](text)
     assert process_time() - started < MOST_S
+
+
+RULES_OF = [
+    auto,
+    dictionary,
+    english_heteronyms,
+    english_tokens,
+    markup,
+    normalize,
+    normalize_cjk,
+    normalize_english,
+    numbers,
+    phonemes,
+]
+SLOW_TO_SCAN = [
+    "1",
+    "1 ",
+    "1,",
+    "1.",
+    "1-",
+    "a",
+    "a ",
+    "A-",
+    "I",
+    "[",
+    "(",
+    "<",
+    "<a ",
+    "*",
+    "**a ",
+    "_a",
+    "`",
+    "&a",
+    "#",
+    "人",
+    "人1-",
+    "一",
+    "http://a",
+    "^1",
+    "\n",
+    " ",
+    "-",
+    ":)",
+    "a.",
+    "a,",
+    "read ",
+    "2万",
+    "$1",
+]
+
+
+def rules() -> Iterator[tuple[str, re.Pattern[str]]]:
+    """The regular expressions of the modules that prepare a text, by their names."""
+    for module in RULES_OF:
+        for name, value in vars(module).items():
+            if isinstance(value, re.Pattern):
+                yield f"{module.__name__}.{name}", value
+            elif isinstance(value, list) and value and isinstance(value[0], tuple):
+                yield from (
+                    (f"{module.__name__}.{name}", pattern) for pattern, *_ in value if isinstance(pattern, re.Pattern)
+                )
+
+
+@pytest.mark.parametrize("part", SLOW_TO_SCAN)
+def test_every_rule_scans_a_long_text_in_proportion(part: str) -> None:
+    text = (part * 100_000)[:100_000]
+    for name, pattern in rules():
+        started = process_time()
+        for _ in pattern.finditer(text):
+            pass
+        assert process_time() - started < MOST_S, name
 
 
 def test_slices_are_the_spans_of_the_characters_asked_for() -> None:

@@ -53,6 +53,14 @@ class UnspeakableText(TextError):
     code = "unspeakable_text"
 
 
+class NothingToSay(UnspeakableText):
+    """The text has no letters and no numbers, only marks and pictures: silence is a fair reading of it."""
+
+
+class BadDictionary(TextError):
+    """A dictionary of written and spoken forms is not usable; the text names the entry."""
+
+
 class UnknownCleaner(TextError):
     """There is no cleaner of that name."""
 

@@ -18,7 +18,7 @@ from vits.errors import BadRequest, BrokenCheckpoint, BrokenSound, RunawayLength
 from vits.formats import open_model
 from vits.limits import DEFAULTS, MAX_SEED, PRECISIONS, RANGES
 from vits.network import Network, StochasticDurationPredictor, use_products
-from vits.text import MAX_SECONDS, Prepared
+from vits.text import MAX_SECONDS, NO_DICTIONARY, Dictionary, Prepared
 from vits.text.front_end import CleanerFrontEnd
 
 LEAST_BFLOAT16_SNR_DB = 30.0
@@ -177,6 +177,7 @@ class Voice:
         speaker: int = 0,
         check: Callable[[], None] | None = None,
         timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
         """Return a text's sentences with their ids, and the characters that cannot be spoken.
 
@@ -188,6 +189,7 @@ class Voice:
             speaker: whose languages decide where the script does not.
             check: called before each sentence; what it raises ends the preparation.
             timeout_s: how long the preparation may take.
+            dictionary: written forms of the user's own and how they are spoken.
 
         Raises:
             PreparationTooLong: it took longer than that.
@@ -195,7 +197,7 @@ class Voice:
 
         """
         declared = self.languages_of(speaker) if self._config.languages else ()
-        return self._config.front_end.prepare(text, lang, declared, normalize, check, timeout_s)
+        return self._config.front_end.prepare(text, lang, declared, normalize, check, timeout_s, dictionary)
 
     def durations(
         self,

@@ -15,9 +15,10 @@ from functools import cache
 from typing import Any
 
 from vits.text import espeak
-from vits.text.front_end import Reading, check_language, prepared
+from vits.text.dictionary import Dictionary
+from vits.text.front_end import Reading, check_language, prepared, refuse_dictionary
 from vits.text.libraries import PACKAGES, load
-from vits.text.preparation import MAX_SECONDS, Prepared, is_spoken, with_blanks
+from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken, with_blanks
 
 _ROMANIZER = "Text in other scripts than Latin"
 
@@ -66,9 +67,11 @@ class CharacterFrontEnd:
         normalize: bool = True,
         check: Callable[[], None] | None = None,
         timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
         """The sentences of a text in symbol ids; numbers and signs stay as they are written."""
         check_language(lang, self)
+        refuse_dictionary(dictionary, self)
         dropped: Counter[str] = Counter()
         return prepared(text, lambda piece: [self._read(piece, dropped)], dropped, check, timeout_s)
 

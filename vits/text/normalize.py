@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+
+from vits.text import numbers
 
 _COMPATIBLE = re.compile(
     "[\u00bc-\u00be\u2100-\u2102\u2104-\u2108\u210a-\u2121\u2123-\u214f\u2150-\u217f\u2460-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a"
@@ -47,6 +50,12 @@ def unify(text: str) -> str:
     return _COMPATIBLE.sub(_compatible, text)
 
 
+def unify_numbers(text: str) -> str:
+    """The whole text with what numbers mean in any language settled; `unify` comes after it."""
+    return numbers.name_numbers(numbers.join_groups(text))
+
+
+@lru_cache(maxsize=512)
 def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
     """A text in one language with what its cleaner would lose written out.
 
@@ -61,5 +70,9 @@ def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
         from vits.text import normalize_cjk
 
         text = normalize_cjk.normalize(text, language)
+    if language == "zh":
+        from vits.text.polyphones import spell
+
+        text = spell(_STRAY.sub(" ", text))
     # Several symbol tables have these as phonetic signs, which no text means by them.
     return _STRAY.sub(" ", text)

@@ -114,6 +114,11 @@ def _phrase_reading(word: str) -> str | None:
     return readings[index] if index < len(phrases) and phrases[index] == word else None
 
 
+def phrase_is_known(word: str) -> bool:
+    """Whether the data files have a reading for the whole word."""
+    return _phrase_reading(word) is not None
+
+
 def _starts_a_phrase(text: str) -> bool:
     phrases, _ = _phrases()
     index = bisect_left(phrases, text)
@@ -149,6 +154,12 @@ def _bopomofo(reading: str) -> str:
     """One syllable of pinyin with its tone mark in Bopomofo; the first tone has no mark."""
     numbered = replace_all(_COMBINED_TONE_MARKS, reading.translate(_TONE_MARKS))
     return apply_rules(_TO_KEYS, numbered).translate(_KEYS)
+
+
+def numbered_bopomofo(pinyin: str) -> str:
+    """Bopomofo for syllables of pinyin with their tones as digits, 5 for the neutral one: "hang2 zhang3"."""
+    syllables = (_bopomofo(syllable.removesuffix("5")) for syllable in pinyin.split())
+    return "".join(re.sub("([\u3105-\u3129])$", r"\1ˉ", syllable) for syllable in syllables)
 
 
 @lru_cache(maxsize=4096)

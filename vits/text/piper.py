@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vits.text import espeak_ng
-from vits.text.front_end import Reading, check_language, prepared
+from vits.text.dictionary import Dictionary
+from vits.text.front_end import Reading, check_language, prepared, refuse_dictionary
 from vits.text.libraries import PACKAGES
 from vits.text.normalize import normalize as normalized
-from vits.text.preparation import MAX_SECONDS, Prepared, is_spoken
+from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken
 
 PHONEME_TYPES = ("espeak", "text", "pinyin")
 PAD, BEGIN, END = "_", "^", "$"
@@ -74,9 +75,11 @@ class PiperFrontEnd:
         normalize: bool = True,
         check: Callable[[], None] | None = None,
         timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
         """The sentences of a text in symbol ids; numbers become words for pinyin alone: espeak-ng reads them itself."""
         check_language(lang, self)
+        refuse_dictionary(dictionary, self)
         dropped: Counter[str] = Counter()
         in_words = normalize and self.phoneme_type == "pinyin"
 

@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from time import monotonic
+from typing import NamedTuple
 
-from vits.errors import PreparationTooLong, UnknownLanguage, UnspeakableText
-from vits.limits import LANGUAGES
-from vits.text import auto, sentences
+from vits.errors import NothingToSay, PreparationTooLong, UnknownLanguage, UnspeakableText
+from vits.limits import LANGUAGES, language_of
+from vits.text import auto, markup, phonemes, sentences
 from vits.text.auto import Span
 from vits.text.cleaners import Cleaner, find, tag_of
+from vits.text.dictionary import Dictionary
 from vits.text.normalize import normalize as normalized
-from vits.text.normalize import unify
+from vits.text.normalize import unify, unify_numbers
+from vits.text.phonemes import Pronunciation, Pronunciations
 
 MAX_CHARACTERS = 200
 """Longest sentence in characters; longer ones are cut at commas, or else at blanks."""
@@ -25,6 +28,8 @@ MAX_SYMBOLS = 500
 """Most symbols of a sentence, without blanks. A digit or a letter's name has many, so characters do not bound them."""
 MAX_SECONDS = 60.0
 """How long a preparation may take. 100 000 characters take less than half of that on two slow cores."""
+
+NO_DICTIONARY = Dictionary()
 
 _SPOKEN_MARKS = frozenset("%&@#‰％＆＠＃")
 
@@ -74,6 +79,13 @@ def is_spoken(character: str) -> bool:
     return category[0] in "LN" or category in ("Sc", "Sm", "So") or character in _SPOKEN_MARKS
 
 
+class _Given(NamedTuple):
+    """What a cleaner is given for a part of a sentence."""
+
+    text: str
+    is_phonemes: bool = False
+
+
 class _Preparation:
     """The preparation of one text for one voice, with the count of what cannot be spoken."""
 
@@ -85,6 +97,7 @@ class _Preparation:
         normalize: bool,
         add_blank: bool,
         check: Callable[[], None],
+        pronunciations: Pronunciations,
     ) -> None:
         self._cleaner = cleaner
         self._symbols = symbols
@@ -92,27 +105,29 @@ class _Preparation:
         self._normalize = normalize
         self._add_blank = add_blank
         self._check = check
+        self._pronunciations = pronunciations
         self.dropped: Counter[str] = Counter()
 
     def sentences(self, spans: list[Span], pause_s: float) -> list[Sentence]:
         """The sentence of these spans: several where it has too many symbols, none where it says nothing."""
         self._check()
-        text = "".join(self._tagged(span) for span in spans if span.language)
-        cleaned = self._cleaner.clean(text)
+        parts = [part for span in spans if span.language for part in self._parts(span)]
+        text = "".join(part.text for part in parts)
+        cleaned = self._cleaner.clean(text) if self._cleaner.tagged else self._cleaned(parts)
         ids = tuple(to_ids(cleaned, self._symbols))
         written = "".join(span.text for span in spans)
         if len(ids) > MAX_SYMBOLS and len(written) > 1:
             first, second = sentences.halves(written)
-            parts = _Slices(spans)
+            slices = _Slices(spans)
             return [
-                *self.sentences(parts.between(first.start, first.end), first.pause_s),
-                *self.sentences(parts.between(second.start, second.end), pause_s),
+                *self.sentences(slices.between(first.start, first.end), first.pause_s),
+                *self.sentences(slices.between(second.start, second.end), pause_s),
             ]
         self._count_dropped(spans, cleaned)
         if not any(unicodedata.category(self._symbols[index])[0] == "L" for index in ids):
             return []
         sentence = Sentence(
-            written=written.strip(),
+            written=self._pronunciations.restored(written).strip(),
             normalized=text,
             cleaned=cleaned,
             ids=with_blanks(ids) if self._add_blank else ids,
@@ -120,13 +135,52 @@ class _Preparation:
         )
         return [sentence]
 
-    def _tagged(self, span: Span) -> str:
+    def _parts(self, span: Span) -> list[_Given]:
+        """What the cleaner is given for a span: text, in tags where it wants them, and phonemes, which have none."""
         assert span.language
-        text = span.text
-        if self._normalize:
-            text = normalized(text, span.language, from_dictionary=self._cleaner.tagged)
-        tag = tag_of(span.language) if self._cleaner.tagged else ""
-        return f"{tag}{text}{tag}" if text.strip() else ""
+        parts = []
+        for part in self._pronunciations.parts(span.text):
+            if part.pronunciation:
+                parts.append(self._pronounced(part.pronunciation, part.text))
+                continue
+            text = part.text
+            if self._normalize:
+                text = normalized(text, span.language, from_dictionary=self._cleaner.tagged)
+            for word in phonemes.heteronyms(text):
+                if word.pronunciation:
+                    parts.append(self._pronounced(word.pronunciation, word.text))
+                elif word.text.strip():
+                    parts.append(_Given(self._tagged(word.text, span.language)))
+        return parts
+
+    def _tagged(self, text: str, language: str) -> str:
+        tag = tag_of(language) if self._cleaner.tagged else ""
+        return f"{tag}{text}{tag}"
+
+    def _pronounced(self, pronunciation: Pronunciation, marks: str) -> _Given:
+        """The phonemes in what the cleaner lets pass: its own symbols, or Bopomofo, which Chinese front ends keep."""
+        phones = pronunciation.phones
+        if pronunciation.kind == "pinyin":
+            if "zh" not in self._cleaner.front_ends:
+                raise UnspeakableText(f"[[{phones}]] is pinyin, which this voice does not speak")
+            from vits.text.pinyin import numbered_bopomofo
+
+            return _Given(self._tagged(numbered_bopomofo(phones) + marks, "zh"))
+        if pronunciation.kind == "arpabet":
+            from vits.text.english import arpabet_to
+
+            phones = arpabet_to(self._cleaner.front_ends.get("en", "").partition(":")[2], phones)
+        return _Given(f"{phones}{marks} ", is_phonemes=True)
+
+    def _cleaned(self, parts: list[_Given]) -> str:
+        """The parts as a cleaner without tags has them; it would spell phonemes, and close each part by a mark."""
+        cleaned = ""
+        for index, part in enumerate(parts):
+            made = part.text if part.is_phonemes else self._cleaner.clean(part.text)
+            if index + 1 < len(parts) and not part.text.rstrip().endswith((".", "。")):
+                made = made.removesuffix(".").removesuffix("。")
+            cleaned += made
+        return cleaned
 
     def _count_dropped(self, spans: list[Span], cleaned: str) -> None:
         for span in spans:
@@ -144,7 +198,8 @@ class _Preparation:
         """The characters that are lost when the front ends of Japanese and English put marks into ASCII."""
         from vits.text.english import to_ascii
 
-        text = normalized(span.text, span.language or "", from_dictionary=False) if self._normalize else span.text
+        written = phonemes.without_private(span.text)
+        text = normalized(written, span.language or "", from_dictionary=False) if self._normalize else written
         silent = [character for character in text if is_spoken(character) and not to_ascii(character).strip()]
         if span.language == "ja":
             from vits.text.japanese import unread
@@ -158,6 +213,7 @@ class _Slices:
 
     def __init__(self, spans: list[Span]) -> None:
         self._spans = spans
+        self.text = "".join(span.text for span in spans)
         self._starts = [0, *accumulate(len(span.text) for span in spans)]
 
     def between(self, start: int, end: int) -> list[Span]:
@@ -187,6 +243,7 @@ def in_time(check: Callable[[], None] | None, timeout_s: float) -> Callable[[], 
 
 
 def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
+    language = language_of(language)
     if language == "auto":
         return None if cleaner.tagged else cleaner.languages[0]
     if language not in LANGUAGES:
@@ -207,6 +264,7 @@ def prepare(
     max_characters: int = MAX_CHARACTERS,
     check: Callable[[], None] | None = None,
     timeout_s: float = MAX_SECONDS,
+    dictionary: Dictionary = NO_DICTIONARY,
 ) -> Prepared:
     """The sentences of a text in symbol ids, and the characters that cannot be spoken.
 
@@ -221,29 +279,37 @@ def prepare(
         max_characters: the longest sentence.
         check: called before each sentence; what it raises ends the preparation.
         timeout_s: how long the preparation may take.
+        dictionary: written forms of the user's own and how they are spoken.
 
     Raises:
         PreparationTooLong: it took longer than that.
         UnknownCleaner: no front end has that name.
         UnknownLanguage: lang is not in LANGUAGES, or the cleaner does not speak it.
-        UnspeakableText: nothing in the text can be spoken.
+        UnspeakableText: nothing in the text can be spoken; NothingToSay where it has no letters or digits.
         MissingLibrary: a language in the text needs packages that are not installed.
 
     """
     front_end = find(cleaner)
     language = _checked_language(lang, front_end, cleaner)
     check = in_time(check, timeout_s)
-    preparation = _Preparation(front_end, symbols, normalize=normalize, add_blank=add_blank, check=check)
+    pronunciations = Pronunciations(frozenset(symbols))
+    preparation = _Preparation(
+        front_end, symbols, normalize=normalize, add_blank=add_blank, check=check, pronunciations=pronunciations
+    )
     text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
     preparation.dropped.update(re.findall("[\ud800-\udfff]", text))
-    text = re.sub("[\ud800-\udfff]", "", text)
-    spans = auto.spans(unify(text) if normalize else text, front_end.languages, declared_languages, language)
-    slices = _Slices(spans)
+    text = pronunciations.take(re.sub("[\ud800-\udfff]", "", text))
+    text = dictionary.apply(text, pronunciations, symbols)
+    if normalize:
+        text = unify(unify_numbers(markup.plain(text)))
+    slices = _Slices(auto.spans(text, front_end.languages, declared_languages, language))
     spoken = [
         sentence
-        for piece in sentences.split("".join(span.text for span in spans), max_characters)
+        for piece in sentences.split(slices.text, max_characters)
         for sentence in preparation.sentences(slices.between(piece.start, piece.end), piece.pause_s)
     ]
     if not spoken:
+        if not any(character.isalnum() for character in text):
+            raise NothingToSay("there is nothing to say in this text")
         raise UnspeakableText("nothing in this text can be spoken")
     return Prepared(tuple(spoken), dict(preparation.dropped))
