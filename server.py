@@ -24,11 +24,12 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import time
 import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -52,6 +53,7 @@ from service.middleware import middleware
 from service.parameters import Parameters, json_parameters, query_parameters, read_parameters
 from service.recordings import (
     EMBEDDABLE,
+    LATER,
     Playback,
     Recording,
     Recordings,
@@ -62,18 +64,9 @@ from service.recordings import (
     unless_gone,
     wants_part,
 )
-from vits import (
-    BadRequest,
-    MissingLibrary,
-    Prepared,
-    RunawayLength,
-    UnknownLanguage,
-    UnspeakableText,
-    VitsError,
-    Voice,
-    load_voice,
-)
+from vits import Prepared, RunawayLength, VitsError, Voice, load_voice
 from vits.config import speaker_names
+from vits.identity import identity
 from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, PRECISIONS, RANGES
 from vits.tables import TOP_LEVEL, Table
 
@@ -84,21 +77,15 @@ Result = TypeVar("Result")
 LoadVoice = Callable[[Path, Path, str], Voice]
 """What loads a checkpoint and its config, in a precision."""
 
+PROTOCOLS = (openai, vits_simple_api)
+"""The protocols of others with errors of their own: modules with routes, a prefix of paths, and an error's shape."""
 HERE = Path(__file__).resolve().parent
-RETRY_AFTER_S = 2
 ORIGINS = (r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", 'a list of origins such as "https://example.org", or ["*"]')
 """What cors_origins may hold: a regular expression, and in words."""
+PREPARATION_TIMEOUT_S = 10.0
+"""How long the preparation of a text may take; the longest usual ones take half a second."""
 EXIT_START_FAILED = 3
 """uvicorn's own code for an application that could not start."""
-
-LIBRARY_CODES: Mapping[type[Exception], str] = {
-    UnspeakableText: "unspeakable_text",
-    UnknownLanguage: "unknown_language",
-    MissingLibrary: "missing_library",
-    RunawayLength: "runaway_length",
-    BadRequest: "bad_request",
-}
-"""The library's errors that a request can cause, and the codes of their answers. All others are a 500."""
 
 
 # Settings
@@ -163,10 +150,10 @@ class Settings:
 def read_settings(path: Path) -> Settings:
     """What models.toml says; a SettingsError where something in it is invalid."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: expected the file that lists the models; there is none") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: {error}: expected a readable TOML file") from None
     top = Table(path, TOP_LEVEL, document, SettingsError)
     server = Table(path, "[server]", top.take("server", dict, {}, "a table"), SettingsError)
@@ -297,28 +284,18 @@ def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVo
         raise SettingsError(f"{where}: lang = {settings.lang!r}: expected one of {known}")
     first = min(voice.speakers.values(), default=0)
     default_speaker = first if settings.speaker is None else voice.speakers[settings.speaker]
-    log.info(
-        "Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s",
-        settings.name,
-        time.perf_counter() - started,
-        voice.parameter_bytes / 1e6,
-        max(1, len(voice.speakers)),
-        voice.sample_rate_hz,
-        voice.precision,
-    )
+    facts = (voice.parameter_bytes / 1e6, max(1, len(voice.speakers)), voice.sample_rate_hz, voice.precision)
+    took_s = time.perf_counter() - started
+    log.info("Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s", settings.name, took_s, *facts)
     table = {name: float(getattr(settings, name)) for name in DEFAULTS if getattr(settings, name) is not None}
     created_s = int(settings.checkpoint.stat().st_mtime)
-    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table}, identity(settings, voice), created_s)
+    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table}, identity_of(settings, voice), created_s)
 
 
-def identity(settings: ModelSettings, voice: Voice) -> str:
+def identity_of(settings: ModelSettings, voice: Voice) -> str:
     """A digest of all but the request that a recording's bytes depend on."""
-    digest = hashlib.sha256(repr((voice.precision, torch.get_num_threads(), settings.normalize)).encode())
-    digest.update(repr((torch.__version__, *audio.VERSIONS)).encode())
-    for path in (settings.checkpoint, settings.config):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    facts = (voice.precision, torch.get_num_threads(), settings.normalize, audio.VERSIONS)
+    return identity(facts, (settings.checkpoint, settings.config, Path(__file__), Path(audio.__file__)))
 
 
 def warm_up(model: LoadedModel) -> None:
@@ -340,8 +317,7 @@ class Turns:
         """`threads` for one inference, at most `max_waiting` recordings at once."""
         self.threads = threads
         self.max_waiting = max_waiting
-        self.waiting = 0
-        self.taken = 0
+        self.waiting = self.heads = self.taken = 0
         self._lock = asyncio.Lock()
         # One thread, always the same: a cancelled request cannot leave a second inference running beside the next,
         # and torch's pools and per-thread caches exist once.
@@ -355,16 +331,40 @@ class Turns:
         """A place among those under way, or a refusal where there is none."""
         if self.waiting >= self.max_waiting:
             message = f"{self.waiting} recordings are under way, which is as many as may be; try again soon."
-            raise Refusal("busy", message, headers={"Retry-After": str(RETRY_AFTER_S)})
+            raise Refusal("busy", message, headers=LATER)
         self.waiting += 1
         try:
             yield
         finally:
             self.waiting -= 1
 
-    async def prepare(self, job: Callable[[], Result]) -> Result:
-        """What `job` returns, computed beside inference: text work, without torch."""
-        return await asyncio.get_running_loop().run_in_executor(self._preparation, job)
+    @contextmanager
+    def admit_head(self) -> Iterator[None]:
+        """The same for a request that wants headers alone: these are cheap to send, so they get a few places only."""
+        if self.heads >= max(1, self.max_waiting // 4):
+            raise Refusal("busy", "Too many HEAD requests are under way; try again soon.", headers=LATER)
+        self.heads += 1
+        try:
+            with self.admit():
+                yield
+        finally:
+            self.heads -= 1
+
+    async def prepare(self, job: Callable[[Callable[[], None]], Result]) -> Result:
+        """What `job` returns, computed beside inference: text work, without torch.
+
+        `job` is given a function to call now and then, which raises once its caller was cancelled.
+        """
+        abandoned = threading.Event()
+
+        def check() -> None:
+            if abandoned.is_set():
+                raise CancelledError
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._preparation, job, check)
+        finally:
+            abandoned.set()
 
     async def encode(self, job: Callable[[], Result]) -> Result:
         """What `job` returns, computed beside inference: samples into a format's bytes."""
@@ -381,6 +381,7 @@ class Turns:
                 # A cancelled caller leaves the thread computing: its turn lasts until that is over.
                 if not future.done():
                     await asyncio.wait([future])
+                del future  # Where the job failed it holds the error, whose traceback holds this frame: a circle.
 
     async def close(self) -> None:
         """Let cancelled requests come to the end of their window and be answered, then end the threads."""
@@ -477,7 +478,7 @@ class SpeechService:
     def require_ready(self) -> None:
         """Raise while the models are loading."""
         if not self.ready.is_set():
-            raise Refusal("loading", "The models are still loading.", headers={"Retry-After": str(RETRY_AFTER_S)})
+            raise Refusal("loading", "The models are still loading.", headers=LATER)
 
     async def answer(
         self, request: Request, parameters: Parameters, headers: Mapping[str, str] | None = None
@@ -490,13 +491,14 @@ class SpeechService:
 
     async def playback(self, request: Request, speech: Speech) -> Response:
         """The recording of a speech: from what is kept or under way, else made now."""
-        if request.method != "POST" and is_known(request, speech.key):
-            return not_modified(speech.key)
         recording, x_cache = self.recordings.find(speech.key)
+        if request.method != "POST" and is_known(request, speech.key, exists=x_cache == "hit"):
+            return not_modified(speech.key)
         if request.method == "HEAD" and x_cache != "hit":
             return await unless_gone(request.receive, self.headers_alone(speech))
         self.metrics.cache.labels(x_cache).inc()
         if recording is None:
+            self.recordings.check_room(self.most_held_bytes())
             recording = speech.recording()
             self.recordings.start(recording, self.make(recording, speech))
         self.recordings.join(recording)
@@ -504,10 +506,15 @@ class SpeechService:
             whole = not speech.stream or request.scope["http_version"] == "1.0" or wants_part(request)
             await unless_gone(request.receive, recording.reaches(None if whole else 1))
             part = read_range(request, recording)
-            return Playback(self.recordings, recording, x_cache, part, (Refusal, *LIBRARY_CODES))
+            return Playback(self.recordings, recording, x_cache, part, (Refusal, VitsError))
         except BaseException:
             self.recordings.leave(recording)
             raise
+
+    def most_held_bytes(self) -> int:
+        """How much memory recordings may hold that are not kept: as many of the longest as may be made at once."""
+        rate_hz = max(model.voice.sample_rate_hz for model in self.pool.values())
+        return self.settings.max_waiting * self.settings.max_audio_s * 2 * rate_hz
 
     def resolve(self, parameters: Parameters) -> Speech:
         """What the parameters mean with this pool: who speaks, and what the model's table adds."""
@@ -572,7 +579,7 @@ class SpeechService:
 
     async def headers_alone(self, speech: Speech) -> Response:
         """What is known of an answer before its synthesis, which is all but its size."""
-        with self.turns.admit():
+        with self.turns.admit_head():
             prepared = await self.prepare(speech)
         recording = speech.recording()
         headers = recording.headers | dropped_headers(prepared.dropped) | EMBEDDABLE | {"X-Cache": "miss"}
@@ -588,34 +595,34 @@ class SpeechService:
                 prepared = await self.prepare(speech)
                 recording.headers |= dropped_headers(prepared.dropped)
                 encoder = audio.Encoder(speech.format, rate_hz)
-                n_samples = 0
                 async for window in self.windows(speech, prepared, stopwatch):
-                    n_samples += len(window)
-                    self.metrics.audio_s.inc(len(window) / rate_hz)
-                    if n_samples > self.settings.max_audio_s * rate_hz:
+                    sound_s = len(window) / rate_hz
+                    self.metrics.audio_s.inc(sound_s)
+                    if recording.sound_s + sound_s > self.settings.max_audio_s:
                         limit = f"The recording would be longer than {self.settings.max_audio_s} s."
                         raise Refusal("audio_too_long", limit)
-                    recording.add(await self.turns.encode(partial(encoder.encode, window)))
+                    recording.add(await self.turns.encode(partial(encoder.encode, window)), sound_s)
                 rest, patches = await self.turns.encode(encoder.finish)
-                recording.add(rest)
-                recording.finish(patches, n_samples / rate_hz)
-                self.metrics.rtf.observe(stopwatch.seconds / max(n_samples / rate_hz, 1e-3))
-                if not self.recordings.keep(recording):
-                    # Its memory counts as long as it has readers, and so does its place.
-                    await recording.stay_until_read()
+                recording.add(rest, 0.0)
+                recording.finish(patches)
+                self.metrics.rtf.observe(stopwatch.seconds / max(recording.sound_s, 1e-3))
+                self.recordings.keep(recording)
         except BaseException as error:
+            self.recordings.forget(recording)
             recording.fail(error)
             if not isinstance(error, Exception):
                 raise
-        finally:
-            self.recordings.forget(recording)
 
     async def prepare(self, speech: Speech) -> Prepared:
         """The text of a request, ready to be spoken."""
         model = speech.model
-        return await self.turns.prepare(
-            partial(model.voice.prepare, speech.text, speech.lang, model.settings.normalize, speech.speaker)
-        )
+
+        def job(check: Callable[[], None]) -> Prepared:
+            return model.voice.prepare(
+                speech.text, speech.lang, model.settings.normalize, speech.speaker, check, PREPARATION_TIMEOUT_S
+            )
+
+        return await self.turns.prepare(job)
 
     async def windows(self, speech: Speech, prepared: Prepared, stopwatch: Stopwatch) -> AsyncIterator[audio.Pcm]:
         """The speech as 16-bit samples, one window each; every window waits for its turn."""
@@ -638,17 +645,7 @@ class SpeechService:
     async def speakers(self, request: Request) -> Response:
         """GET /speakers: all who can speak, and who does where a request names no speaker."""
         self.require_ready()
-        rows = [
-            {
-                "id": voice.id,
-                "model": voice.model,
-                "speaker": voice.speaker,
-                "languages": voice.languages,
-                "sample_rate_hz": voice.sample_rate_hz,
-                **voice.defaults,
-            }
-            for voice in self.voices()
-        ]
+        rows = [voice.row() for voice in self.voices()]
         limits = {"ranges": dict(RANGES), "formats": list(audio.FORMATS), "max_text_chars": self.max_text_chars}
         first, speaker = self.find(None)
         return JSONResponse({"default": first.full_name(first.name_of(speaker)), "speakers": rows, **limits})
@@ -656,7 +653,6 @@ class SpeechService:
     async def health(self, request: Request) -> Response:
         """GET /health: what is loaded and what is in force; 503 until ready."""
         ready = self.ready.is_set()
-        resident = process.resident_bytes()
         report = {
             "status": "ready" if ready else "loading",
             "models": [
@@ -667,11 +663,10 @@ class SpeechService:
             "max_waiting": self.settings.max_waiting,
             "turns": self.turns.taken,
             "cache": {"recordings": len(self.recordings.kept), "bytes": self.recordings.bytes},
-            "rss_mb": "unknown" if resident is None else round(resident / 1e6, 1),
+            "rss_mb": process.resident_mb(),
             **self.in_force(),
         }
-        headers = {} if ready else {"Retry-After": str(RETRY_AFTER_S)}
-        return JSONResponse(report, 200 if ready else 503, headers)
+        return JSONResponse(report, 200 if ready else 503, {} if ready else LATER)
 
     def voice_in_force(self, name: str) -> dict[str, object]:
         """What /health says of one model."""
@@ -683,12 +678,8 @@ class SpeechService:
     def in_force(self) -> dict[str, object]:
         """The allocator, the capacities, the threads and the precision, as the running process has them."""
         precisions = {model.voice.precision for model in self.pool.values()}
-        return {
-            "allocator": process.allocator(),
-            **{name.lower(): os.environ.get(name) for name in environment.CACHE_CAPACITIES},
-            "threads": self.turns.threads,
-            "precision": " and ".join(sorted(precisions)) or self.settings.precision,
-        }
+        precision = " and ".join(sorted(precisions)) or self.settings.precision
+        return {**environment.in_force(), "threads": self.turns.threads, "precision": precision}
 
 
 # Start and stop
@@ -732,10 +723,7 @@ async def load_pool(service: SpeechService) -> None:
         raise SystemExit(EXIT_START_FAILED) from None
     service.ready.set()
     log.info("In force: %s", ", ".join(f"{name} {value}" for name, value in service.in_force().items()))
-    if (resident := process.resident_bytes()) is not None:
-        log.info("Ready: %.0f MB resident", resident / 1e6)
-    else:
-        log.info("Ready")
+    log.info("Ready: %s MB resident", process.resident_mb())
 
 
 def check_aliases(service: SpeechService) -> None:
@@ -751,19 +739,10 @@ def check_aliases(service: SpeechService) -> None:
 
 
 def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = load_voice) -> Starlette:
-    """The service for these settings; the models load in its lifespan.
-
-    Args:
-        settings: what models.toml says.
-        api_key: what a request for speech must show; empty: nothing.
-        load_voice: what loads a model.
-
-    """
+    """The service for these settings; the models load in its lifespan. A key that is not empty must be shown."""
     metrics = Metrics()
     service = SpeechService(settings, Key(api_key), metrics, load_voice)
-    answers = ErrorAnswers(
-        {openai.PREFIX: openai.error_shape, vits_simple_api.PREFIX: vits_simple_api.error_shape},
-    )
+    answers = ErrorAnswers({protocol.PREFIX: protocol.error_shape for protocol in PROTOCOLS})
     app = Starlette(
         routes=[
             *pages.routes(),
@@ -771,12 +750,11 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
             Route("/speakers", service.speakers),
             Route("/health", service.health),
             Route("/metrics", metrics.answer),
-            *openai.routes(service),
-            *vits_simple_api.routes(service),
+            *(route for protocol in PROTOCOLS for route in protocol.routes(service)),
             *legado.routes(service),
         ],
         middleware=middleware(metrics, settings.cors_origins, answers),
-        exception_handlers=answers.handlers(LIBRARY_CODES),
+        exception_handlers=answers.handlers(VitsError),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -786,10 +764,10 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
 
 def create_app_from_environment(load_voice: LoadVoice = load_voice) -> Starlette:
     """The service that the file named by MODELS (default: models.toml beside this file) describes."""
-    environment.keep_queries_out_of_logs()
+    environment.keep_secrets_out_of_logs()
     try:
         settings = read_settings(Path(os.environ.get("MODELS", HERE / "models.toml")))
     except SettingsError as error:
         log.critical("Cannot start: %s", error)
         raise SystemExit(EXIT_START_FAILED) from None
-    return create_app(settings, os.environ.get("SPEAK_API_KEY", ""), load_voice)
+    return create_app(settings, os.environ.get("SPEAK_API_KEY", "").rstrip("\r\n"), load_voice)

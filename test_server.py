@@ -24,6 +24,7 @@ from tests.fakes import (
     get,
     recording,
     running,
+    until,
     when_ready,
 )
 
@@ -117,6 +118,18 @@ def test_settings_that_cannot_be_are_refused_in_one_line(
 def test_missing_settings_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(server.SettingsError, match="there is none"):
         server.read_settings(tmp_path / "models.toml")
+
+
+@pytest.mark.parametrize(
+    "document", ["a = " + 10_000 * "[", "a = " + 5_000 * "9", "\ufffe"], ids=["deep", "long", "odd"]
+)
+def test_settings_without_end_are_refused_in_one_line(document: str, write_settings: Callable[[str], Path]) -> None:
+    with pytest.raises(server.SettingsError, match=r"^[^\n]*models\.toml: [^\n]+: expected a readable TOML file$"):
+        server.read_settings(write_settings(document))
+
+
+def test_settings_may_begin_with_a_byte_order_mark(write_settings: Callable[[str], Path]) -> None:
+    assert server.read_settings(write_settings("\ufeff" + MODEL_A)).models[0].name == "a"
 
 
 def test_paths_are_relative_to_the_settings(tmp_path: Path) -> None:
@@ -259,11 +272,11 @@ def test_another_checkpoint_makes_other_etags(tmp_path: Path) -> None:
     for name in ("G.pth", "config.json"):
         (tmp_path / name).write_text(name)
     settings = server.ModelSettings("a", tmp_path / "G.pth", tmp_path / "config.json")
-    first = server.identity(settings, voice)  # type: ignore[arg-type]
-    assert server.identity(settings, voice) == first  # type: ignore[arg-type]
+    first = server.identity_of(settings, voice)  # type: ignore[arg-type]
+    assert server.identity_of(settings, voice) == first  # type: ignore[arg-type]
     for name in ("G.pth", "config.json"):
         (tmp_path / name).write_text(name.upper())
-        assert server.identity(settings, voice) != first  # type: ignore[arg-type]
+        assert server.identity_of(settings, voice) != first  # type: ignore[arg-type]
         (tmp_path / name).write_text(name)
 
 
@@ -395,6 +408,19 @@ def test_requests_take_turns_window_by_window(slow_client: TestClient, counters:
     assert all(len(set(middle[start : start + 3])) == 3 for start in range(0, 6, 3)), order
 
 
+def test_requests_for_headers_alone_take_a_few_places_only(slow_client: TestClient, counters: Counters) -> None:
+    with ThreadPoolExecutor(6) as clients:
+        pondering = [clients.submit(slow_client.head, f"/speak?text=ponder{number}") for number in range(4)]
+        while sum(one.done() for one in pondering) < 3:
+            time.sleep(0.001)
+        speaking = clients.submit(slow_client.get, "/speak?text=a")
+        while slow_client.get("/health").json()["waiting"] < 2:
+            time.sleep(0.001)
+        counters.may_go_on.set()
+        assert sorted(one.result().status_code for one in pondering) == [200, 503, 503, 503]
+        assert speaking.result().status_code == 200
+
+
 @pytest.mark.anyio
 async def test_a_short_request_does_not_wait_for_a_long_one(slow_app: Starlette, counters: Counters) -> None:
     async with running(slow_app):
@@ -464,6 +490,18 @@ def test_slow_text_work_keeps_nobody_else_waiting(slow_client: TestClient, count
             time.sleep(0.001)
         counters.may_go_on.set()
         assert pondering.result().status_code == 200
+
+
+@pytest.mark.anyio
+async def test_the_preparation_of_a_client_that_leaves_ends(slow_app: Starlette, counters: Counters) -> None:
+    async with running(slow_app) as service:
+        leaving = asyncio.Event()
+        leaver = asyncio.create_task(get(slow_app, "endless", leaving))
+        await until(lambda: counters.checks)
+        leaving.set()
+        await leaver
+        assert await get(slow_app, "a") == 200
+        assert service.turns.waiting == 0
 
 
 def test_more_requests_than_may_wait_are_told_to_come_back(slow_client: TestClient) -> None:

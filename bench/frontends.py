@@ -1,4 +1,4 @@
-"""Memory and time of the text front ends: python bench/frontends.py.
+"""Memory and time of the text front ends: python -m bench.frontends.
 
 Each row is a process of its own, which has numpy loaded, as the server has: what the language adds to resident
 memory, how long its first sentence takes (imports and dictionaries included), and the later ones. Then English
@@ -10,9 +10,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench.report import ROOT, resident_bytes
+
 CLEANER = "cjke_cleaners2"
 REPEATS = 200
 SENTENCES = {
@@ -24,19 +24,13 @@ SENTENCES = {
 LIMITS = "zh+ja+en at most 85 MB together; first use of each under 1 s; English look-ups under 1 ms"
 
 
-def resident_mb() -> float:
-    """Resident memory of the process that asks."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 def measure(languages: list[str]) -> None:
     """Print one row: memory, seconds of the first sentences, milliseconds of the later ones."""
     import numpy  # noqa: F401
 
     from vits.text import clean
 
-    before_mb, started = resident_mb(), time.perf_counter()
+    before, started = resident_bytes(), time.perf_counter()
     for language in languages:
         clean(SENTENCES[language], CLEANER)
     first_s = time.perf_counter() - started
@@ -45,7 +39,8 @@ def measure(languages: list[str]) -> None:
         for language in languages:
             clean(SENTENCES[language], CLEANER)
     later_ms = (time.perf_counter() - started) * 1000 / REPEATS / len(languages)
-    print(f"{'+'.join(languages):12} {resident_mb() - before_mb:9.1f} {first_s:12.3f} {later_ms:14.3f}")
+    grown_mb = (resident_bytes() - before) / 1e6
+    print(f"{'+'.join(languages):12} {grown_mb:9.1f} {first_s:12.3f} {later_ms:14.3f}")
 
 
 def measure_lookups() -> None:
@@ -63,12 +58,11 @@ def measure_lookups() -> None:
 def main() -> None:
     """Print the table."""
     if len(sys.argv) > 1:
-        sys.path.insert(0, str(ROOT))
         measure_lookups() if sys.argv[1] == "lookups" else measure(sys.argv[1:])
         return
     print(f"{'languages':12} {'RSS, MB':>9} {'first, s':>12} {'a sentence, ms':>14}", flush=True)
     for languages in (["zh"], ["ja"], ["ko"], ["en"], ["zh", "ja", "en"], ["lookups"]):
-        subprocess.run([sys.executable, __file__, *languages], check=True)
+        subprocess.run([sys.executable, "-m", "bench.frontends", *languages], check=True, cwd=ROOT)
     print(f"Limits: {LIMITS}")
 
 

@@ -27,9 +27,10 @@ import torch
 from torch import nn
 
 from bench import original
+from bench.report import resident_bytes
 from server import ModelSettings, read_settings
 from service.environment import CACHE_CAPACITIES
-from service.process import allocator, resident_bytes
+from service.process import allocator
 from vits import Voice, load_voice
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -199,10 +199,10 @@ def measure_neighbour(settings: Path, seconds: float, out: Path) -> None:
     for policy in ("", "active", "passive"):
         with serve(settings, {"OMP_WAIT_POLICY": policy} if policy else {}) as server:
             rate = sample_rate_hz(server)
-            for beside, neighbour in (("nobody", nullcontext()), ("a busy loop, nice 19", busy_loop())):
+            for beside, neighbour in (("nothing", nullcontext()), ("a busy loop, nice 19", busy_loop())):
                 with neighbour:
                     answers, elapsed_s = asyncio.run(ask_for(server, 1, seconds, english(0), rate))
-                results[f"{policy or 'as it comes'}, {beside}"] = summary(answers, elapsed_s)
+                results[f"{policy or 'default'}, {beside}"] = summary(answers, elapsed_s)
     keys = ("answered", "first_s", "first_95_s", "took_s", "took_95_s", "took_most_s", "rtf")
     columns = ("OMP_WAIT_POLICY, beside", "answers", "first sound, s", "95 %", "whole, s", "95 %", "most", "RTF")
     print(table(columns, [(name, *(row[key] for key in keys)) for name, row in results.items()]))

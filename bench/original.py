@@ -1,6 +1,6 @@
 """The original's way of running the same network: the whole utterance at once, nothing padded, plain conv1d.
 
-As a server: `uvicorn --factory bench.original:create_app_from_environment`, the service as it is but for that. Weight
+As a server: `uvicorn --factory bench.original:create_app_from_environment`, the service with no other change. Weight
 norm is folded here too, so that only the way of running differs; the original leaves it unfolded, which is slower
 still.
 """

@@ -1,7 +1,8 @@
 """The ways of running one network that speed.py compares, each a process of its own: python -m bench.peers NAME FOLDER.
 
-The folder has checkpoint, config and export. Each line on the standard input is an utterance as JSON: {"file": its
-.npz, "out": where the samples go, or null}. Each answer is a line too: {"seconds", "first_s", "resident_mb"}.
+The folder has checkpoint, config and export, or a voice of Piper's (see piper_peers.py). Each line on standard input is
+an utterance as JSON: {"file": its .npz, "out": where the samples go, or null}. Each answer is a line too: {"seconds",
+"first_s", "resident_mb"}.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import piper_peers
 from bench.full_size import voice_files
-from bench.serving import jemalloc, resident_mb, run_sh_defaults
+from bench.report import resident_bytes
+from bench.serving import jemalloc, run_sh_defaults
 
 Utterance = Mapping[str, NDArray[Any]]
 Synthesis = Callable[[Utterance], Iterator[NDArray[np.float32]]]
@@ -137,7 +140,8 @@ class Peer:
 def main() -> None:
     """Answer lines until there are no more."""
     name, folder, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    synthesis = KINDS[name](folder, threads)
+    kinds = piper_peers.KINDS if piper_peers.export_in(folder) else KINDS
+    synthesis = kinds[name](folder, threads)
     for line in sys.stdin:
         job = json.loads(line)
         with np.load(job["file"]) as file:
@@ -149,7 +153,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
         if job["out"] is not None:
             np.save(job["out"], np.concatenate(pieces))
-        print(json.dumps({"seconds": seconds, "first_s": first_s, "resident_mb": resident_mb()}), flush=True)
+        print(json.dumps({"seconds": seconds, "first_s": first_s, "resident_mb": resident_bytes() / 1e6}), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from service import process as process_facts
+
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "bench/requirements.txt"
 RESULTS = ROOT / "bench/results"
@@ -23,7 +25,9 @@ _told = time.monotonic()
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options that all programs have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--voice", type=Path, help="a folder with one .pth and one .json, instead of a full-size model")
+    parser.add_argument(
+        "--voice", type=Path, help="a folder with one .pth and one .json, in place of a full-size model"
+    )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of one inference")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder for results, bench/results if not given")
     return parser
@@ -55,8 +59,16 @@ def installed(package: str, wanted: str) -> bool:
         return False
 
 
+def resident_bytes(process: int | str = "self") -> int:
+    """Return how much memory this process, or the one with that number, holds; fail where the system does not say."""
+    held = process_facts.resident_bytes(process)
+    if held is None:
+        raise SystemExit("This program needs Linux, which says how much memory a process holds")
+    return held
+
+
 def say(message: str) -> None:
-    """Print a line for whoever waits, apart from the results."""
+    """Print a line about the progress, apart from the results."""
     print(message, file=sys.stderr, flush=True)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes.util
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -18,7 +17,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from bench.report import ROOT
+from bench.report import ROOT, resident_bytes
+from deploy.defaults import defaults
 
 POLL_S = 0.02
 WAV_HEADER_BYTES = 44
@@ -43,7 +43,7 @@ class Server:
     @property
     def resident_mb(self) -> float:
         """Its resident memory now."""
-        return resident_mb(self.pid)
+        return resident_bytes(self.pid) / 1e6
 
     @property
     def peak_mb(self) -> float:
@@ -64,11 +64,6 @@ class Server:
             sound = response.read()
         took_s = time.perf_counter() - started
         return took_s, (len(sound) - WAV_HEADER_BYTES) / 2 / int.from_bytes(sound[24:28], "little")
-
-
-def resident_mb(process: int | str = "self") -> float:
-    """Return the resident memory of a process, by its number, or of this one."""
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @contextmanager
@@ -122,7 +117,6 @@ def jemalloc() -> str:
 
 
 def run_sh_defaults() -> dict[str, str]:
-    """Return what run.sh puts into the environment where nobody did, but for the allocator."""
-    text = (ROOT / "run.sh").read_text()
+    """Return what run.sh sets for the server where the environment does not, except the allocator."""
     names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY", "MALLOC_CONF")
-    return {name: value for name, value in re.findall(r'^: "\$\{(\w+):=([^}]*)\}"', text, re.M) if name in names}
+    return {name: value for name, value in defaults().items() if name in names}

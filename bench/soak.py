@@ -45,7 +45,7 @@ class Case:
 
 
 CASES = {
-    # What oneDNN and ideep take where nobody says otherwise.
+    # The defaults of oneDNN and ideep.
     "original": Case(
         "original, no cure",
         ORIGINAL,

@@ -3,7 +3,8 @@
 Sixty utterances of 20 to 240 symbols, all lengths different, are spoken by each peer in turn, one at a time, so that
 a noisy machine treats them alike: ours in float32 and bfloat16; the original's way (bench/original.py) with oneDNN's
 cache as it comes, which leaks, and with the known cure; ONNX Runtime on an export of the same network. All get the
-same noise and must give the same samples. RTF is seconds of computing per second of audio, the median over
+same noise and must give the same samples. Where --voice is a folder with a voice of Piper's, the peers are piper-tts
+and streaming-vits on that voice, and none gets noise. RTF is seconds of computing per second of audio, the median over
 utterances.
 """
 
@@ -31,7 +32,7 @@ COLUMNS = (
     "first sound, s",
     "RSS at first, MB",
     "RSS at last, MB",
-    "like the original to, dB",
+    "like the reference to, dB",
 )
 
 
@@ -70,7 +71,26 @@ def prepare(folder: Path, count: int, voice: Path | None) -> tuple[list[Path], f
     return files, 1 / settings.sample_rate_hz
 
 
-def run(folder: Path, files: list[Path], names: list[str], threads: int) -> dict[str, list[dict[str, float]]]:
+def prepare_piper(folder: Path, count: int, export: Path) -> tuple[list[Path], float]:
+    """Return the same as prepare, for a voice of Piper's."""
+    import numpy as np
+
+    from vits.formats import open_model
+
+    for file in (export, Path(f"{export}.json")):
+        (folder / file.name).symlink_to(file)
+    settings, _ = open_model(export)
+    files, spoken = [], [number for number, symbol in enumerate(settings.symbols) if symbol]
+    for number, length in enumerate((MOST + 1, *lengths(count, LEAST, MOST))):
+        ids = [spoken[index] for index in symbol_ids(length, len(spoken))]
+        files.append(folder / f"{number}.npz")
+        np.savez(files[-1], allow_pickle=False, ids=np.asarray(ids))
+    return files, 1 / settings.sample_rate_hz
+
+
+def run(
+    folder: Path, files: list[Path], names: list[str], threads: int, reference: str
+) -> dict[str, list[dict[str, float]]]:
     """Return what every peer took for every utterance; the first file warms up."""
     from bench.peers import Peer
 
@@ -86,22 +106,22 @@ def run(folder: Path, files: list[Path], names: list[str], threads: int) -> dict
                 time.sleep(PAUSE_S)
                 out = folder / f"{peer.name}.npy"
                 taken[peer.name].append(peer.speak(file, out))
-            compare(folder, taken)
+            compare(folder, taken, reference)
     finally:
         for peer in peers:
             peer.stop()
     return taken
 
 
-def compare(folder: Path, taken: dict[str, list[dict[str, float]]]) -> None:
+def compare(folder: Path, taken: dict[str, list[dict[str, float]]], reference: str) -> None:
     """Add how long the last utterance is in samples, and its signal to noise against the reference in decibels."""
     import numpy as np
 
-    expected = np.load(folder / f"{REFERENCE}.npy").astype(np.float64)
+    expected = np.load(folder / f"{reference}.npy").astype(np.float64)
     for name, rows in taken.items():
         samples = np.load(folder / f"{name}.npy")
         if samples.shape != expected.shape:
-            raise SystemExit(f"{name} gave {len(samples)} samples where {REFERENCE} gave {len(expected)}")
+            raise SystemExit(f"{name} gave {len(samples)} samples where {reference} gave {len(expected)}")
         noise = max(float(np.square(samples - expected).sum()), 1e-30)
         rows[-1] |= {"samples": len(samples), "snr_db": 10 * np.log10(float(np.square(expected).sum()) / noise)}
 
@@ -125,15 +145,20 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=60)
     options = parser.parse_args()
     install_extras()
-    from bench.peers import KINDS
+    from bench import peers, piper_peers
     from vits.voice import has_bfloat16
 
-    names = [name for name in KINDS if has_bfloat16() or "bfloat16" not in name]
+    export = piper_peers.export_in(options.voice) if options.voice else None
+    kinds, reference, onnx_peer = (
+        (piper_peers.KINDS, "piper-tts", "piper-tts") if export else (peers.KINDS, REFERENCE, "ONNX Runtime")
+    )
+    names = [name for name in kinds if has_bfloat16() or "bfloat16" not in name]
     with tempfile.TemporaryDirectory() as folder:
-        files, sample_s = prepare(Path(folder), options.utterances, options.voice)
-        taken = run(Path(folder), files, names, options.threads)
-    results: dict[str, Any] = {name: summary(taken[name], sample_s) if name in taken else None for name in KINDS}
-    onnx = results["ONNX Runtime"]["rtf"]
+        prepared = prepare_piper(Path(folder), options.utterances, export) if export else None
+        files, sample_s = prepared or prepare(Path(folder), options.utterances, options.voice)
+        taken = run(Path(folder), files, names, options.threads, reference)
+    results: dict[str, Any] = {name: summary(taken[name], sample_s) if name in taken else None for name in kinds}
+    onnx = results[onnx_peer]["rtf"]
     keys = ("rtf_in_all", "first_s", "first_mb", "last_mb", "snr_db")
     rows = [
         (name, row["rtf"], row["rtf"] / onnx, *(row[key] for key in keys))

@@ -1,9 +1,9 @@
-"""How many replicas so many listeners need, and what that costs: python -m deploy.capacity [--help].
+"""How many replicas a number of listeners needs, and what they cost: python -m deploy.capacity [--help].
 
     replicas = ceil(listeners x share spoken to x (1 - share from the cache) x RTF / utilisation)
 
-A listener who is spoken to takes in a second of sound each second, and RTF is the seconds that a replica computes for
-that. The figures at the top are measured (bench/README.md says how); those below them are assumptions, and options.
+Each listener who hears speech takes a second of sound each second, and RTF is the seconds that a replica computes for
+it. The figures at the top are measured (bench/README.md says how); the others are assumptions, which options change.
 """
 
 import argparse
@@ -11,16 +11,16 @@ import math
 from dataclasses import dataclass
 
 CORES = 2
-"""Of a replica, as measured: of 2.8 GHz, with AVX-512 and without bfloat16."""
+"""The cores of a replica; those measured had 2.8 GHz and AVX-512, but no bfloat16."""
 BASE_MB = 390
-"""Resident memory of a replica without models: 318, and 69 for the front ends of zh, ja and en."""
+"""The memory of a replica without models: 318 MB, and 69 for the front ends of zh, ja and en, rounded up."""
 CACHE_MB = 64
-"""models.toml's cache_mb."""
+"""The default of cache_mb in models.toml."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What was measured of a model."""
+    """A model and its measured figures."""
 
     name: str
     rtf: float
@@ -28,7 +28,8 @@ class Model:
     weights_mb: int
 
 
-MODELS = (Model("full-size, float32", 0.26, 122), Model("slt, the small voice", 0.04, 18))
+FULL_SIZE = Model("full-size, float32", 0.26, 122)
+MODELS = (FULL_SIZE, Model("slt, the small voice", 0.04, 18))
 
 LISTENERS = (1, 10, 100, 1_000, 10_000)
 
@@ -38,15 +39,15 @@ class Plan:
     """The assumptions."""
 
     utilisation: float = 0.7
-    """How busy replicas may be on average; queues grow fast above."""
+    """How busy replicas may be on average; above this, queues grow fast."""
     spoken_to: float = 1.0
-    """Which share of the listeners is being spoken to at a time."""
+    """The share of the listeners who hear speech at a time."""
     cached: float = 0.0
-    """Which share of the sound was made before and comes from the cache."""
+    """The share of the sound that the cache already has."""
     models: int = 1
     """How many models each replica has loaded."""
     price: float = 0.04
-    """Of one core for an hour, memory included."""
+    """The price of one core and its memory for an hour."""
 
     def streams(self, model: Model) -> float:
         """Listeners that one core serves."""

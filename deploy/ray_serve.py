@@ -10,31 +10,23 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ray import serve
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deploy.capacity import BASE_MB, FULL_SIZE
+from deploy.defaults import cache_capacities, setting
 from server import EXIT_START_FAILED, Settings, create_app, read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE_BYTES = 400e6
-"""Of a replica: Python, torch, the server, and the languages' libraries."""
-MODEL_BYTES = 122e6
-"""The weights of a full-size model in float32."""
-GRACE_S = 10
 TARGET_ONGOING_REQUESTS = 2
 """How many requests under way each replica should have: one computes while the next is read or sent."""
-VARIABLES = {
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "512",
-    "LRU_CACHE_CAPACITY": "1",
-    "LD_PRELOAD": "libjemalloc.so.2",
-    "MALLOC_CONF": "narenas:2,background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000",
-}
-"""What run.sh exports. Ray starts a process for each replica, so here even LD_PRELOAD has its effect."""
+JEMALLOC = "libjemalloc.so.2"
+"""A name without a folder: the dynamic linker finds it on every machine of the cluster that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +42,7 @@ class Options:
 
 
 def read_options(arguments: dict[str, Any]) -> Options:
-    """The options that `arguments` set; from the command line they all are strings."""
+    """The options that `arguments` set; from the command line they are all strings."""
     unknown = arguments.keys() - Options.__dataclass_fields__.keys()
     if unknown:
         known = ", ".join(Options.__dataclass_fields__)
@@ -59,25 +51,35 @@ def read_options(arguments: dict[str, Any]) -> Options:
     return Options(models=os.path.abspath(arguments.get("models", Options().models)), **numbers)
 
 
+def replica_variables() -> dict[str, str]:
+    """What run.sh exports. Ray starts a process for each replica, so here even LD_PRELOAD has its effect."""
+    allocator = {"LD_PRELOAD": os.environ.get("LD_PRELOAD", JEMALLOC), "MALLOC_CONF": setting("MALLOC_CONF")}
+    return cache_capacities() | allocator | {"PYTHONPATH": str(ROOT)}
+
+
+def replica_bytes(settings: Settings) -> float:
+    """The memory that Ray reserves for a replica: that of a server with full-size models."""
+    return 1e6 * (BASE_MB + settings.cache_mb + FULL_SIZE.weights_mb * sum(model.load for model in settings.models))
+
+
 class Ready:
     """ASGI middleware for what Serve leaves out.
 
-    Serve asks a replica as soon as its lifespan has started, so that must wait until the models are loaded; it does not
-    hand the lifespan's state to requests; and its answers do not say whose they are.
+    Serve sends requests to a replica as soon as its lifespan has started, so that must wait until the models are
+    loaded; and its answers do not say which replica they come from.
     """
 
-    def __init__(self, app: ASGIApp, replica: str) -> None:
-        """Around `app`, in the replica of that name."""
+    def __init__(self, app: Starlette, replica: str) -> None:
+        """Around the service `app`, in the replica of that name."""
         self.app = app
         self.replica = replica.encode()
-        self.state: MutableMapping[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the lifespan or the request on."""
 
         async def send_lifespan(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                await self.state["ready"].wait()
+                await self.app.state.service.ready.wait()
             await send(message)
 
         async def send_response(message: Message) -> None:
@@ -85,11 +87,7 @@ class Ready:
                 message["headers"] = [*message["headers"], (b"x-replica", self.replica)]
             await send(message)
 
-        if scope["type"] == "lifespan":
-            self.state = scope["state"]
-            await self.app(scope, receive, send_lifespan)
-        else:
-            await self.app({**scope, "state": dict(self.state)}, receive, send_response)
+        await self.app(scope, receive, send_lifespan if scope["type"] == "lifespan" else send_response)
 
 
 def end_process_with(thread: threading.Thread) -> None:
@@ -111,10 +109,11 @@ class Speaker:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The app that Serve asks."""
-        # Models that cannot be loaded end the server, which here is the event loop of this thread. Did the process live
-        # on, Serve would wait for it for ever.
+        # Models that cannot be loaded end the server, which here is the event loop of this thread. If the process
+        # lived on, Serve would wait for it for ever.
         threading.Thread(target=end_process_with, args=(threading.current_thread(),), daemon=True).start()
-        self.ready = Ready(create_app(self.settings), serve.get_replica_context().replica_id.unique_id)
+        key = os.environ.get("SPEAK_API_KEY", "").rstrip("\r\n")
+        self.ready = Ready(create_app(self.settings, key), serve.get_replica_context().replica_id.unique_id)
         return self.ready
 
     async def check_health(self) -> None:
@@ -145,11 +144,10 @@ def app(arguments: dict[str, Any]) -> serve.Application:
     """The application, for `serve run deploy.ray_serve:app` and for `import_path` in a config file."""
     options = read_options(arguments)
     settings = replace(read_settings(Path(options.models)), threads=options.threads)
-    variables = {name: os.environ.get(name, default) for name, default in VARIABLES.items()}
     deployment = serve.deployment(
         serve.ingress()(Speaker),
         name="vits-speak",
-        # Each request under way holds one of the app's places, so what comes on top waits in Serve instead of a 503.
+        # Each request under way holds one of the app's places, so the others wait in Serve instead of getting 503.
         max_ongoing_requests=settings.max_waiting,
         autoscaling_config={
             "min_replicas": options.min_replicas,
@@ -158,10 +156,10 @@ def app(arguments: dict[str, Any]) -> serve.Application:
         },
         ray_actor_options={
             "num_cpus": options.threads,
-            "memory": BASE_BYTES + MODEL_BYTES * sum(model.load for model in settings.models),
-            "runtime_env": {"env_vars": {**variables, "PYTHONPATH": str(ROOT)}},
+            "memory": replica_bytes(settings),
+            "runtime_env": {"env_vars": replica_variables()},
         },
-        graceful_shutdown_timeout_s=GRACE_S,
+        graceful_shutdown_timeout_s=int(setting("GRACE_S")),
         health_check_period_s=5,
         health_check_timeout_s=30,
     )

@@ -51,7 +51,7 @@ FORMATS: Mapping[str, Format] = {
 }
 """What /speak offers, by the name that a request gives; the first is the default."""
 PYAV = ("av", "av")
-"""FFmpeg's encoders. Optional, because they take 104 MB on disk; see requirements-formats.txt."""
+"""FFmpeg's encoders. Optional, because they take 104 MB on disk; see service/requirements-formats.txt."""
 EVERY_FORMAT: Mapping[str, Format] = {
     **FORMATS,
     "aac": Format(
@@ -97,7 +97,7 @@ def require_package(name: str) -> None:
     """Raise where a format needs a package that is not installed."""
     package = EVERY_FORMAT[name].package
     if package and not find_spec(package[0]):
-        message = f"{name} needs the Python package {package[1]}: pip install -r requirements-formats.txt"
+        message = f"{name} needs the Python package {package[1]}: pip install -r service/requirements-formats.txt"
         raise Refusal("missing_library", message, parameter="format")
 
 

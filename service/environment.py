@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import cache
 
 from service.process import allocator
 
@@ -24,16 +25,41 @@ def set_cache_capacities() -> None:
         log.warning("jemalloc is not preloaded: start by run.sh, or put LD_PRELOAD into the unit file's Environment")
 
 
-class PathAlone(logging.Filter):
-    """Takes the query, which holds users' text, out of uvicorn's access log."""
+@cache
+def own_allocator() -> str:
+    """The allocator of this process, looked up once: it stays what it is."""
+    return allocator()
+
+
+def in_force() -> dict[str, object]:
+    """The allocator and the capacities, as this process has them."""
+    return {"allocator": own_allocator(), **{name.lower(): os.environ.get(name) for name in CACHE_CAPACITIES}}
+
+
+class NoSecrets(logging.Filter):
+    """Takes queries and headers, which hold users' text and the key, out of uvicorn's log lines."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record through, cut after the path."""
+        """Let every record through: paths are cut after the path, and a scope shows its type and path alone."""
         if isinstance(record.args, tuple):
-            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+            record.args = tuple(map(without_secrets, record.args))
         return True
 
 
-def keep_queries_out_of_logs() -> None:
-    """Let uvicorn's access log show paths without queries."""
-    logging.getLogger("uvicorn.access").addFilter(PathAlone())
+def without_secrets(argument: object) -> object:
+    """An argument of a log line, without what clients keep to themselves."""
+    if isinstance(argument, str):
+        return argument.partition("?")[0]
+    if isinstance(argument, dict):
+        return {name: argument[name] for name in ("type", "path", "status") if name in argument}
+    return argument
+
+
+LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
+"""The loggers by which uvicorn writes. A filter holds for its own logger alone, so each gets one."""
+
+
+def keep_secrets_out_of_logs() -> None:
+    """Let uvicorn's lines, at every level, show neither queries nor headers."""
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(NoSecrets())

@@ -27,6 +27,7 @@ STATUS_OF: Mapping[str, int] = {
     "unsupported_media_type": 415,
     "unsatisfiable_range": 416,
     "audio_too_long": 422,
+    "preparation_too_long": 422,
     "runaway_length": 422,
     "internal_error": 500,
     "missing_library": 501,
@@ -92,12 +93,11 @@ class ErrorAnswers:
         headers = {"Cache-Control": "no-store", **(refusal.headers or {})}
         return JSONResponse(shape(refusal), status or refusal.status, headers)
 
-    def handlers(self, library_codes: Mapping[type[Exception], str]) -> dict[Any, Handler]:
+    def handlers(self, library_error: type[Exception]) -> dict[Any, Handler]:
         """The exception handlers of an application.
 
         Args:
-            library_codes: the errors of the library below that a request can cause, with the codes of their answers;
-                the first that fits counts.
+            library_error: the base of the library's errors, whose attribute `code` is one of STATUS_OF.
 
         """
 
@@ -112,7 +112,9 @@ class ErrorAnswers:
             return self.response(request.scope, refusal, error.status_code)
 
         async def of_library(request: Request, error: Exception) -> Response:
-            code = next(code for kind, code in library_codes.items() if isinstance(error, kind))
+            code: str = error.code  # type: ignore[attr-defined]  # the library's errors have one
+            if STATUS_OF[code] >= 500 and code != "missing_library":
+                raise error  # No request is to blame, so the log must say where it happened.
             return self.response(request.scope, Refusal(code, str(error)))
 
         async def of_disconnect(request: Request, error: Exception) -> Response:
@@ -122,5 +124,5 @@ class ErrorAnswers:
             HTTPException: of_http_exception,
             Refusal: of_refusal,
             ClientDisconnect: of_disconnect,
-            **dict.fromkeys(library_codes, of_library),
+            library_error: of_library,
         }

@@ -37,6 +37,11 @@ class VoiceEntry:
     created_s: int
     """When the model's checkpoint was written, in seconds since 1970."""
 
+    def row(self) -> dict[str, object]:
+        """What /speakers says of it."""
+        described = ("id", "model", "speaker", "languages", "sample_rate_hz")
+        return {name: getattr(self, name) for name in described} | dict(self.defaults)
+
 
 class Host(Protocol):
     """The service."""

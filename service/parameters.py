@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -15,8 +15,13 @@ from service.audio import FORMATS, Format, require_package
 from service.errors import Refusal
 from vits.limits import LANGUAGES, MAX_SEED, RANGES
 
+Value = TypeVar("Value")
+
 PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed", "format", "stream")
 """Everything that /speak takes, but for the key."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+WHOLE_NUMBER = re.compile(r"\d{1,20}", re.ASCII)
+"""How a query writes numbers; Python's own reading also takes 1_0, the digits of other scripts, and nan."""
 JSON_CHARACTER_BYTES = 12
 """The most that JSON spends on one character: two escapes such as \\ud83d."""
 JSON_OVERHEAD_BYTES = 4096
@@ -44,12 +49,23 @@ class Parameters:
 
 
 def query_parameters(query: bytes) -> dict[str, object]:
-    """The parameters of a query string, each given once and in UTF-8."""
+    """The parameters of a query string, each given once and in UTF-8; numbers and switches as JSON would have them."""
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
     except ValueError:
         raise Refusal("bad_request", "The query must be percent-encoded UTF-8.") from None
-    return without_duplicates(pairs)
+    return {name: typed(name, value) for name, value in without_duplicates(pairs).items()}
+
+
+def typed(name: str, value: str) -> object:
+    """The value of a query's parameter as JSON would have it; what is not written as its kind stays a string."""
+    if name in RANGES and NUMBER.fullmatch(value):
+        return float(value)
+    if name == "seed" and WHOLE_NUMBER.fullmatch(value):
+        return int(value)
+    if name == "stream" and value in ("true", "false"):
+        return value == "true"
+    return value
 
 
 async def json_parameters(request: Request, max_text_chars: int) -> dict[str, object]:
@@ -65,7 +81,9 @@ async def json_body(request: Request, max_text_chars: int) -> dict[str, object]:
     require_json(request)
     body = await limited_body(request, JSON_CHARACTER_BYTES * max_text_chars + JSON_OVERHEAD_BYTES)
     try:
-        parameters = json.loads(body, object_pairs_hook=without_duplicates, parse_constant=refuse_constant)
+        # Given bytes, json would guess at UTF-16 and UTF-32 too.
+        text = body.decode("utf-8")
+        parameters = json.loads(text, object_pairs_hook=without_duplicates, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         raise Refusal("bad_request", "The body is not valid JSON in UTF-8.") from None
     if not isinstance(parameters, dict):
@@ -94,7 +112,7 @@ async def limited_body(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, object]:
+def without_duplicates(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     """The pairs as a dict; a name that is given twice is an error, since either value could be meant."""
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
@@ -180,8 +198,8 @@ def read_number(parameters: Mapping[str, object], name: str) -> float:
     low, high = RANGES[name]
     value = parameters[name]
     try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
         number = math.nan
     if not low <= number <= high:
         raise Refusal("bad_number", f"{name} must be a number from {low:g} to {high:g}.", parameter=name)
@@ -195,21 +213,17 @@ def read_seed(parameters: Mapping[str, object]) -> int | None:
     value = parameters["seed"]
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # To JSON Schema, 1.0 is a whole number.
-    try:
-        seed = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else -1
-    except ValueError:
-        seed = -1
-    if not 0 <= seed <= MAX_SEED:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEED:
         raise Refusal("bad_number", f"seed must be a whole number from 0 to {MAX_SEED}.", parameter="seed")
-    return seed
+    return value
 
 
 def read_switch(parameters: Mapping[str, object], name: str) -> bool:
     """Whether a switch is on; it is off where it is not given."""
     value = parameters.get(name, False)
-    if value not in ("true", "false") and not isinstance(value, bool):
+    if not isinstance(value, bool):
         raise Refusal("bad_request", f"{name} must be true or false.", parameter=name)
-    return value in (True, "true")
+    return value
 
 
 def read_format(parameters: Mapping[str, object], accept: str, formats: Mapping[str, Format]) -> str:

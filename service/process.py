@@ -6,6 +6,7 @@ Linux has files for all of them. Where a file is missing, as on macOS, the fact 
 import math
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 MOST_DEFAULT_THREADS = 8
@@ -46,10 +47,25 @@ def allocator() -> str:
 def resident_bytes(process: int | str = "self") -> int | None:
     """How much memory this process, or the one with that number, holds; None where no file says it."""
     try:
-        pages = (PROC / str(process) / "statm").read_text().split()[1]
+        if process == "self":
+            pages = os.pread(_own_statm(PROC, os.getpid()), 100, 0).split()[1]
+        else:
+            pages = (PROC / str(process) / "statm").read_bytes().split()[1]
     except OSError:
         return None
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_mb() -> float | str:
+    """The memory of this process in megabytes, to one place; "unknown" where no file says it."""
+    found = resident_bytes()
+    return "unknown" if found is None else round(found / 1e6, 1)
+
+
+@cache
+def _own_statm(proc: Path, pid: int) -> int:
+    """The descriptor of this process's file of sizes, which stays open: /health must answer when none is left."""
+    return os.open(proc / "self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _physical_cores() -> int:

@@ -6,6 +6,7 @@ import re
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from service.connections import ABORT
 from service.errors import Refusal
 
 log = logging.getLogger("uvicorn.error")
@@ -23,12 +25,18 @@ MAX_AGE_S = 3600
 """How long a client may play a recording again without asking; asking costs a 304, until another voice is loaded."""
 PIECE_BYTES = 64 * 1024
 """The most that a client is handed at once: what one that reads slowly holds besides the shared recording."""
-STALL_TIMEOUT_S = 120
-"""How long a client may take nothing before it is cut off; what it was reading holds memory."""
+PATIENCE_S = 30.0
+"""How long a client may lag behind the pace at which it would have to read, before it is cut off: what it reads holds
+memory."""
+LEAST_PACE = 0.9
+"""The slowest that a client may read for good, in seconds of sound per second; a player reads at 1."""
 CHARACTERS_NAMED = 32
 """How many dropped characters a header names."""
-ENTRY_BYTES = 2048
-"""Bookkeeping bytes per cached recording."""
+ENTRY_BYTES = 6144
+"""Bookkeeping bytes per cached recording: its headers, its key and the objects around them."""
+RETRY_AFTER_S = 2
+LATER = {"Retry-After": str(RETRY_AFTER_S)}
+"""When a client that was refused for want of room may come back."""
 EMBEDDABLE = {"Cross-Origin-Resource-Policy": "cross-origin"}
 """A header of speech: pages of other origins may play it by an audio tag, without reading it."""
 
@@ -49,6 +57,8 @@ class Recording:
         self.media_type = media_type
         self.headers = {**headers, "Vary": "Accept"}
         self.body: bytes | bytearray = bytearray()
+        self.sound_s = 0.0
+        """Seconds of sound in the body."""
         self.finished = False
         self.error: BaseException | None = None
         self.readers = 0
@@ -60,24 +70,31 @@ class Recording:
         """The key as HTTP has it."""
         return f'"{self.key}"'
 
-    def add(self, encoded: bytes) -> None:
-        """Put more bytes at its end."""
+    @property
+    def bytes_per_s(self) -> float:
+        """How many bytes a second of its sound takes, as far as it is made."""
+        return len(self.body) / max(self.sound_s, 1.0)
+
+    def add(self, encoded: bytes, sound_s: float) -> None:
+        """Put more bytes at its end, which hold that much sound."""
         self.body += encoded
+        self.sound_s += sound_s
         self._tell()
 
-    def finish(self, patches: Iterable[tuple[int, bytes]], duration_s: float) -> None:
+    def finish(self, patches: Iterable[tuple[int, bytes]]) -> None:
         """Give it what only a whole recording has: its size in its header, and its headers in HTTP."""
         assert isinstance(self.body, bytearray)
         for start, patch in patches:
             self.body[start : start + len(patch)] = patch
         self.body = bytes(self.body)
-        self.headers |= {"X-Duration": f"{duration_s:.3f}", "Accept-Ranges": "bytes", **tag_headers(self.key)}
+        self.headers |= {"X-Duration": f"{self.sound_s:.3f}", "Accept-Ranges": "bytes", **tag_headers(self.key)}
         self.finished = True
         self._tell()
 
     def fail(self, error: BaseException) -> None:
         """Tell all who wait for it that it will not be made."""
-        self.error = error
+        if self.readers:
+            self.error = error
         self._tell()
 
     def _tell(self) -> None:
@@ -93,10 +110,6 @@ class Recording:
                 return
             await self._news.wait()
 
-    async def stay_until_read(self) -> None:
-        """Wait for the end of the task that made it: the last reader to leave cancels that task."""
-        await asyncio.Event().wait()
-
     async def pieces(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         """Its bytes from `start` to before `end`, as they come."""
         while True:
@@ -109,13 +122,14 @@ class Recording:
 
 
 class Recordings:
-    """The recordings under way, and the finished ones that are kept: at most `limit_bytes`, the latest used."""
+    """The recordings that are made or read, and the finished ones that are kept."""
 
     def __init__(self, limit_bytes: int) -> None:
-        """None yet."""
+        """None yet; at most `limit_bytes` are kept, the latest used."""
         self.limit_bytes = limit_bytes
         self.bytes = 0
         self.under_way: dict[str, Recording] = {}
+        """Those that are made, and those that are finished and read but not kept."""
         self.kept: OrderedDict[str, Recording] = OrderedDict()
 
     def find(self, key: str) -> tuple[Recording | None, str]:
@@ -132,18 +146,23 @@ class Recordings:
         self.under_way[recording.key] = recording
         recording.task = asyncio.create_task(work)
 
-    def keep(self, recording: Recording) -> bool:
-        """Whether there is room for a finished one; those that are being read are not evicted for it."""
-        size = len(recording.body) + ENTRY_BYTES
+    def check_room(self, limit_bytes: int) -> None:
+        """Raise where the recordings that are made or read without being kept hold that much memory."""
+        held = sum(len(recording.body) for recording in self.under_way.values())
+        if held >= limit_bytes:
+            message = "Recordings that are still being read take all the memory there is; try again soon."
+            raise Refusal("busy", message, headers=LATER)
+
+    def keep(self, recording: Recording) -> None:
+        """Keep a finished one if there is room; those that are being read are not evicted for it."""
+        size = held_bytes(recording)
         idle = [key for key, kept in self.kept.items() if not kept.readers]
         while idle and self.bytes + size > self.limit_bytes and size <= self.limit_bytes:
-            self.bytes -= len(self.kept.pop(idle.pop(0)).body) + ENTRY_BYTES
-        if self.bytes + size > self.limit_bytes:
-            return False
-        self.forget(recording)
-        self.kept[recording.key] = recording
-        self.bytes += size
-        return True
+            self.bytes -= held_bytes(self.kept.pop(idle.pop(0)))
+        if self.bytes + size <= self.limit_bytes:
+            self.forget(recording)
+            self.kept[recording.key] = recording
+            self.bytes += size
 
     def forget(self, recording: Recording) -> None:
         """Let no further request join it."""
@@ -157,10 +176,44 @@ class Recordings:
     def leave(self, recording: Recording) -> None:
         """Take one reader from it; without any, it is given up unless it is kept."""
         recording.readers -= 1
-        if not recording.readers and self.under_way.get(recording.key) is recording:
-            self.forget(recording)
-            if recording.task is not None:
-                recording.task.cancel()
+        if recording.readers:
+            return
+        self.forget(recording)
+        # An error's traceback leads back to the recording, and so does the task's frame: without these two references
+        # there is no circle that would keep its bytes until the next garbage collection.
+        recording.error = None
+        task, recording.task = recording.task, None
+        if task is not None:
+            task.cancel()
+
+
+def held_bytes(recording: Recording) -> int:
+    """How much memory a finished recording takes."""
+    return len(recording.body) + ENTRY_BYTES
+
+
+class Pace:
+    """How fast a client reads, by the time for which it kept the server waiting."""
+
+    def __init__(self, recording: Recording) -> None:
+        """Nothing read yet."""
+        self.recording = recording
+        self.taken_bytes = 0
+        self.waited_s = 0.0
+
+    def patience_s(self) -> float:
+        """How much longer the client may keep the server waiting."""
+        sound_s = self.taken_bytes / self.recording.bytes_per_s if self.taken_bytes else 0.0
+        return PATIENCE_S + sound_s / LEAST_PACE - self.waited_s
+
+    async def send(self, send: Send, message: Message) -> None:
+        """Send a part of the answer; a TimeoutError where the client is too slow."""
+        clock = asyncio.get_running_loop().time
+        started_s = clock()
+        async with asyncio.timeout(max(0.0, self.patience_s())):
+            await send(message)
+        self.waited_s += clock() - started_s
+        self.taken_bytes += len(message.get("body", b""))
 
 
 class Playback(StreamingResponse):
@@ -193,7 +246,7 @@ class Playback(StreamingResponse):
             if part:
                 headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         else:
-            headers |= {"Accept-Ranges": "none", "Cache-Control": "no-store"}
+            headers |= {"Accept-Ranges": "none", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(recording.pieces(start, end), 206 if part else 200, headers, recording.media_type)
         self.recordings = recordings
         self.recording = recording
@@ -201,16 +254,16 @@ class Playback(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; where that fails halfway the connection is cut, so that no part looks like a whole."""
-
-        async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(STALL_TIMEOUT_S):
-                await send(message)
-
+        pace = Pace(self.recording)
         try:
             with suppress(ClientDisconnect):
-                await unless_gone(receive, self.stream_response(send_in_time))
+                await unless_gone(receive, self.stream_response(partial(pace.send, send)))
         except self.cuts as error:
             log.warning("Cut an answer to %s after its first bytes: %s", scope["path"], type(error).__name__)
+            # What the client did not read would otherwise stay in the socket's buffer, and the socket with it.
+            if abort := scope.get("extensions", {}).get(ABORT):
+                abort()
+                await asyncio.sleep(0)
         finally:
             self.recordings.leave(self.recording)
 
@@ -228,6 +281,8 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Re
         working.cancel()
         leaving.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
+        # A task that failed holds its error, whose traceback holds this frame: a circle, if the frame held the task.
+        del working, leaving
 
 
 async def client_leaves(receive: Receive) -> None:
@@ -255,21 +310,25 @@ def not_modified(key: str) -> Response:
     return Response(status_code=304, headers=tag_headers(key) | {"Vary": "Accept"} | EMBEDDABLE)
 
 
-def is_known(request: Request, key: str) -> bool:
-    """Whether the client has this recording already: If-None-Match, which any match fulfils, also a weak one."""
-    tags = re.findall(r'\*|"[^"]*"', request.headers.get("if-none-match", ""))
-    return "*" in tags or f'"{key}"' in tags
+def is_known(request: Request, key: str, *, exists: bool) -> bool:
+    """Whether the client has this recording already: If-None-Match, which any match fulfils, also a weak one.
+
+    "*" means any recording that exists, which is one that is kept.
+    """
+    tags = re.findall(r'\*|"[^"]*"', ", ".join(request.headers.getlist("if-none-match")))
+    return f'"{key}"' in tags or (exists and "*" in tags)
 
 
 def wants_part(request: Request) -> bool:
     """Whether a range was asked for that is not simply all there is, as browsers ask at first."""
     wanted = request.headers.get("range", "") if request.method == "GET" else ""
-    return wanted.replace(" ", "") not in ("", "bytes=0-")
+    return wanted.replace(" ", "").lower() not in ("", "bytes=0-")
 
 
 def read_range(request: Request, recording: Recording) -> slice | None:
     """The part that Range asks for (RFC 9110, 14.2); None: all, as for several parts or another recording's."""
-    wanted = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", request.headers.get("range", ""))
+    given = request.headers.getlist("range")
+    wanted = re.fullmatch(r"(?ai:bytes)=\s*(\d{0,100})-(\d{0,100})\s*", given[0], re.ASCII) if len(given) == 1 else None
     if request.method != "GET" or not recording.finished or not wanted or not any(wanted.groups()):
         return None
     if request.headers.get("if-range", recording.etag) != recording.etag:

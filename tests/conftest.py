@@ -140,6 +140,17 @@ class RunningServer:
         pytest.fail(f"not ready in {START_TIMEOUT_S} s:\n{self.log}")
 
 
+def head_in_segments(port: int, target: str) -> int:
+    """The status of a HEAD request whose bytes arrive little by little."""
+    request = f"HEAD {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), START_TIMEOUT_S) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        for start in range(0, len(request), 1000):
+            client.sendall(request[start : start + 1000])
+            time.sleep(0.002)  # so that they are not joined on their way
+        return int(client.recv(1000).split()[1])
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -162,12 +173,14 @@ def running_servers(folder: Path, models_toml: Path) -> Iterator[StartServer]:
     """What starts ./run.sh on a free port, with its log in `folder`; all that were started end with the context."""
     started: list[RunningServer] = []
 
-    def start(*arguments: str, ready: bool = True, **variables: str) -> RunningServer:
+    def start(*arguments: str, ready: bool = True, descriptors: int | None = None, **variables: str) -> RunningServer:
         port = free_port()
         log_path = folder / f"server-{len(started)}.log"
         environment = os.environ | {"PORT": str(port), "MODELS": str(models_toml)} | variables
         with log_path.open("wb") as log:
-            process = subprocess.Popen([ROOT / "run.sh", *arguments], env=environment, stdout=log, stderr=log)
+            limit = [] if descriptors is None else ["prlimit", f"--nofile={descriptors}"]
+            command = [*limit, str(ROOT / "run.sh"), *arguments]
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         server = RunningServer(process, port, log_path)
         started.append(server)
         if ready:

@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 import server
-from vits import MissingLibrary, Prepared, RunawayLength, Sentence, UnspeakableText
+from service.connections import ABORT
+from vits import MissingLibrary, PreparationTooLong, Prepared, RunawayLength, Sentence, UnspeakableText
 
 WINDOW_S = 0.02
 SENTENCE_WINDOWS = 10
@@ -28,6 +29,7 @@ class Counters:
         self.windows: list[str] = []
         self.running = 0
         self.most_running = 0
+        self.checks = 0
         self.lock = threading.Lock()
         self.may_go_on = threading.Event()
 
@@ -53,8 +55,23 @@ class SlowVoice:
         """The same for all."""
         return self.languages
 
-    def prepare(self, text: str, lang: str = "auto", normalize: bool = True, speaker: int = 0) -> Prepared:
+    def prepare(
+        self,
+        text: str,
+        lang: str = "auto",
+        normalize: bool = True,
+        speaker: int = 0,
+        check: Callable[[], None] | None = None,
+        timeout_s: float = 0.0,
+    ) -> Prepared:
         """Sentences between "|"; some texts fail on purpose."""
+        while text.startswith("endless"):
+            self.counters.checks += 1
+            assert check is not None
+            check()
+            time.sleep(0.001)
+        if text.startswith("tedious"):
+            raise PreparationTooLong("it takes too long")
         if text.startswith("crash"):
             raise RuntimeError(text)
         if text.startswith("runaway"):
@@ -98,12 +115,16 @@ class Client:
             "path": "/speak",
             "query_string": query.encode(),
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+            "extensions": {ABORT: self.abort},
         }
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.pieces: list[bytes] = []
         self.complete = False
         self.unread = True
+        self.aborted = False
+        self.piece_s = 0.0
+        """How long it takes for each part of an answer."""
         self.leaves = asyncio.Event()
         self.reads = asyncio.Event()
         self.reads.set()
@@ -112,6 +133,10 @@ class Client:
     def content(self) -> bytes:
         """All that it has read."""
         return b"".join(self.pieces)
+
+    def abort(self) -> None:
+        """The end of the connection by the server."""
+        self.aborted = True
 
     async def run(self) -> "Client":
         """Itself, when it has read everything or has left."""
@@ -133,6 +158,7 @@ class Client:
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
         else:
             await self.reads.wait()
+            await asyncio.sleep(self.piece_s)
             self.pieces.append(message["body"])
             self.complete = not message.get("more_body", False)
 

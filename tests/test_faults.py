@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import SMALL_VOICES, RunningServer, StartServer
+from tests.conftest import SMALL_VOICES, RunningServer, StartServer, head_in_segments
 
 SENTENCE = "This sentence is here to take its time. "
 MINUTES = quote(SENTENCE * 45)
@@ -129,13 +130,35 @@ def test_slow_readers_take_bounded_memory_and_nobodys_turn(start_server: StartSe
         while turns != (turns := health(server)["turns"]):
             time.sleep(2)
         # All is computed and nothing is read: what it holds are three recordings of four minutes, 16 000 Hz, 16 bits.
-        assert health(server)["waiting"] == 3
+        # Finished as they are, they take no place from those that are still to be made.
+        assert health(server)["waiting"] == 0
         assert health(server)["rss_mb"] - before_mb < 3 * 240 * 16000 * 2 / 1e6 * 1.5 + 30
     finally:
         for reader in readers:
             reader.close()
     wait_until(lambda: health(server)["waiting"] == 0)
     assert answer_to(server, "/speak?speaker=solo&text=And+still.")[0] == 200
+
+
+UNFINISHED = {
+    "nothing": b"",
+    "half a head": b"GET /speak?text=a HTTP/1.1\r\nHost: x\r\n",
+    "half a body": b"POST /speak HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+}
+
+
+def test_hundreds_of_idle_connections_keep_nobody_out(start_server: StartServer) -> None:
+    server = start_server(descriptors=256)
+    for sent in UNFINISHED.values():
+        idle = [socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S) for _ in range(300)]
+        for connection in idle:
+            with suppress(ConnectionError):
+                connection.sendall(sent)
+        assert answer_to(server, "/health")[0] == 200
+        assert answer_to(server, "/speak?text=Hello.&speaker=solo")[0] == 200
+        for connection in idle:
+            connection.close()
+    assert len(server.log.splitlines()) < 100
 
 
 def test_a_megabyte_of_query_is_refused_and_forgotten(start_server: StartServer) -> None:
@@ -149,6 +172,7 @@ def test_a_megabyte_of_query_is_refused_and_forgotten(start_server: StartServer)
     assert refusal == b"" or re.match(rb"HTTP/1\.1 4\d\d ", refusal)
     assert answer_to(server, "/speak?text=Hello.&speaker=solo")[0] == 200
     assert answer_to(server, "/speak?text=" + "x" * 50_000)[0] == 413
+    assert head_in_segments(server.port, "/speak?speaker=solo&text=" + quote("今" * 4096)) == 413
 
 
 def test_a_megabyte_of_body_is_refused(start_server: StartServer) -> None:

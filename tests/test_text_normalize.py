@@ -94,6 +94,10 @@ def test_korean(text: str, spoken: str) -> None:
         ("e.g. this", "for example this"),
         ("a@b", "a at b"),
         ("*bold*", "bold"),
+        ("ı.e. this, İ.e. that", "that is this, that is that"),
+        ("I.e. this", "that is this"),
+        ("one vſ. two", "one versus two"),
+        ("İ.E.T.T. trams", "I E T T. trams"),
     ],
 )
 def test_english(text: str, spoken: str) -> None:

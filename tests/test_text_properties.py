@@ -32,6 +32,17 @@ _SPICE = st.sampled_from(
         "テスト",
         "안녕",
         "Dr. ",
+        # Letters that a case-blind expression takes for others, and that lower() does not.
+        "ı",
+        "İ",
+        "ſ",
+        "\u212a",
+        "ı.e. ",
+        "İ.e. ",
+        "vſ. ",
+        "ſt. ",
+        "İ.E.T.T. ",
+        "5 \u212am ",
     ]
 )
 _CHARACTERS = st.one_of(

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vits.voice
-from vits import BadRequest, BrokenCheckpoint, RunawayLength, TextError, UnknownSpeaker, Voice, load_voice
+from vits import BadRequest, BrokenCheckpoint, BrokenSound, RunawayLength, TextError, UnknownSpeaker, Voice, load_voice
 from vits.config import read_config
 from vits.limits import MAX_SEED
 from vits.network import Network
@@ -314,6 +314,14 @@ def test_long_symbols_within_the_bound_are_spoken(make: Maker) -> None:
     assert voice.durations(IDS, length_scale=4.0).sum() > 9 * 40
     with pytest.raises(RunawayLength, match=f"expected at most {MAX_FRAMES}"):
         voice.durations(text_of(1000))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_sound_that_is_no_number_is_an_error_and_no_silence(precision: str, make: Maker) -> None:
+    voice = make(precision)
+    voice._network.get_parameter("flow.flows.0.post.bias")[0] = torch.nan
+    with pytest.raises(BrokenSound, match="something that is no number"):
+        next(voice.stream(IDS))
 
 
 # Precision

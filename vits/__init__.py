@@ -6,9 +6,13 @@ torch is imported when `load_voice` or `Voice` is first asked for, so that `vits
 from typing import TYPE_CHECKING
 
 from vits.errors import (
+    BadDictionary,
     BadRequest,
     BrokenCheckpoint,
+    BrokenSound,
     MissingLibrary,
+    NothingToSay,
+    PreparationTooLong,
     RunawayLength,
     TextError,
     UnknownCleaner,
@@ -17,15 +21,20 @@ from vits.errors import (
     UnspeakableText,
     VitsError,
 )
-from vits.text import Prepared, Sentence
+from vits.text import Dictionary, Prepared, Sentence
 
 if TYPE_CHECKING:
     from vits.voice import Voice, load_voice
 
 __all__ = [
+    "BadDictionary",
     "BadRequest",
     "BrokenCheckpoint",
+    "BrokenSound",
+    "Dictionary",
     "MissingLibrary",
+    "NothingToSay",
+    "PreparationTooLong",
     "Prepared",
     "RunawayLength",
     "Sentence",

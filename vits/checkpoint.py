@@ -1,20 +1,49 @@
 """A checkpoint of VITS or VITS-fast-fine-tuning, read strictly into a network that speaks."""
 
+import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vits.config import Config
 from vits.errors import BrokenCheckpoint
-from vits.network import Network
+from vits.files import what_it_is
+from vits.network import Network, StochasticDurationPredictor
 
-TRAINING_ONLY = ("enc_q.", "dp.post_pre.", "dp.post_proj.", "dp.post_convs.", "dp.post_flows.")
-"""Parts of a checkpoint that synthesis does not need: the posterior encoder and the flow over real durations."""
+TRAINING_ONLY = ("enc_q.", "dp.flows.1.", "dp.post_pre.", "dp.post_proj.", "dp.post_convs.", "dp.post_flows.")
+"""Parts of a checkpoint that synthesis does not need: the posterior encoder, the flow over real durations, and the one
+flow over predicted durations that the original's inference leaves out."""
+
+TENSORS_UNDER = ("model", "state_dict", "net_g", "generator", "model_ema", "ema")
+"""Where training programs keep the state dict in a checkpoint; the first that is there counts."""
+
+WRAPPERS = ("module.", "_orig_mod.", "net_g.", "model_g.", "generator.")
+"""What DistributedDataParallel, torch.compile and the modules of training frameworks put before each name."""
+
+OTHER_NETWORKS: Mapping[str, str] = {
+    r"enc_p\.(bert_proj|ja_bert_proj|en_bert_proj|tone_emb|style_proj)|sdp\.": "a checkpoint of Bert-VITS2",
+    r"enc_p\.(ssl_proj|mrte)|quantizer\.|ref_enc\.": "a checkpoint of GPT-SoVITS",
+    r"enc_p\.(emb_phone|emb_pitch)\.": "a checkpoint of RVC, which converts voices",
+    r"enc_p\.f0_emb\.|f0_decoder\.|emb_uv\.": "a checkpoint of so-vits-svc, which converts voices",
+    r"flow\.flows\.\d+\.((pre|post)_transformer|(enc\.)?attn_layers)|enc_p\.encoder\.spk_emb": "a checkpoint of VITS2",
+    r"dec\.(subband_conv_post|multistream_conv_post|stft)": "a checkpoint of MB-iSTFT-VITS",
+    r"(discriminators|net_d)\.": "the discriminator (D_*.pth) beside the voice (G_*.pth)",
+}
+"""Networks that are easily taken for VITS: how names begin that only they have, and what they are."""
+
+NUMPY_NUMBERS: list[Any] = [
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in "?bhilqBHILQefd"},
+]
+"""What a NumPy number, such as a learning rate, is unpickled with; it can run nothing."""
 
 
 class _Uninitialised(TorchFunctionMode):
@@ -39,14 +68,25 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
         BrokenCheckpoint: the file cannot be read, or a tensor is missing, unknown, of another shape or not finite.
 
     """
-    path = Path(checkpoint)
-    stored = {name: tensor for name, tensor in _stored(path).items() if not name.startswith(TRAINING_ONLY)}
+    return build_network(Path(checkpoint), read_tensors(Path(checkpoint)), config)
+
+
+def build_network(path: Path, tensors: Mapping[str, Tensor], config: Config) -> Network:
+    """Return a network with a copy of the tensors that were read from `path`; load_network says what it raises."""
+    for pattern, what in OTHER_NETWORKS.items():
+        if name := next((name for name in tensors if re.match(pattern, name)), None):
+            raise BrokenCheckpoint(
+                f"{path}: is {what}, as {name} shows, and not of VITS itself, which alone speaks here"
+            )
+    stored = {name: tensor for name, tensor in tensors.items() if not name.startswith(TRAINING_ONLY)}
     n_speakers = _speaker_rows(path, config, stored.get("emb_g.weight"))
     if not n_speakers:
         # A network that was sized for speakers but trained without a table of them never ran its conditioning.
         stored = {name: tensor for name, tensor in stored.items() if not {"cond", "cond_layer"} & {*name.split(".")}}
     with torch.device("meta"), _Uninitialised():
         network = Network(config.shape, len(config.symbols), n_speakers)
+    if isinstance(network.dp, StochasticDurationPredictor):
+        network.dp.flows[1] = nn.Identity()
     wanted = network.state_dict()
     sources = _sources(path, wanted.keys(), stored)
     _check_shapes(path, wanted, sources)
@@ -57,28 +97,75 @@ def load_network(checkpoint: str | Path, config: Config) -> Network:
     return network.requires_grad_(False).eval()
 
 
-def _stored(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name; they are read from the file only when they are used."""
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name; they are read from the file only when they are used.
+
+    Raises:
+        BrokenCheckpoint: the file cannot be read, or holds anything but dense tensors of floating-point numbers.
+
+    """
+    content = read_pickle(path)
+    if isinstance(content, dict):
+        content = next((content[key] for key in TENSORS_UNDER if isinstance(content.get(key), dict)), content)
+    if not isinstance(content, dict) or not content:
+        raise BrokenCheckpoint(f'{path}: holds no tensors: expected a state dict, or a dict with one under "model"')
+    return checked_tensors(path, content)
+
+
+def checked_tensors(path: Path, content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a state dict by the network's own names; read_tensors says what it raises."""
+    tensors = _unwrapped(path, content)
+    for name, tensor in tensors.items():
+        _check_stored(path, name, tensor)
+    return tensors
+
+
+def read_pickle(path: Path) -> Any:
+    """Return what a PyTorch checkpoint holds; nothing in it is run.
+
+    Raises:
+        BrokenCheckpoint: the file cannot be read.
+
+    """
+    zipped = False
     try:
         # Files written by PyTorch before 1.6 are not zip archives and cannot be mapped into memory.
         zipped = zipfile.is_zipfile(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with torch.serialization.safe_globals(NUMPY_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         # PyTorch ignores the archive's checksums, so damaged weights would load and speak.
         damaged = _damaged(path) if zipped else None
     except OSError as error:
         raise BrokenCheckpoint(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a malformed file can make the unpickler raise anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = what_it_is(path) if not zipped else None
+        reason = reason or str(error).partition("\n")[0] or type(error).__name__
         raise BrokenCheckpoint(f"{path}: is not a whole PyTorch checkpoint: {reason}") from error
     if damaged is not None:
         raise BrokenCheckpoint(f"{path}: is damaged: {damaged} in it has another checksum than when it was written")
-    tensors = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(tensors, dict) or not tensors:
-        raise BrokenCheckpoint(f'{path}: holds no tensors: expected a state dict, or a dict with one under "model"')
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise BrokenCheckpoint(f"{path}: {name} is not a tensor of floating-point numbers")
-    return tensors
+    return content
+
+
+def _unwrapped(path: Path, tensors: Mapping[object, Any]) -> dict[str, Any]:
+    """Return tensors by the network's own names: without wrappers, and without the other networks beside it."""
+    for name in tensors:
+        if not isinstance(name, str):
+            raise BrokenCheckpoint(f"{path}: holds no state dict: {str(name)[:60]!r} is no name of a tensor")
+    named = {str(name): tensor for name, tensor in tensors.items()}
+    while wrapper := next((w for w in WRAPPERS if any(name.startswith(w) for name in named)), None):
+        named = {name.removeprefix(wrapper): tensor for name, tensor in named.items() if name.startswith(wrapper)}
+    return named
+
+
+def _check_stored(path: Path, name: str, tensor: object) -> None:
+    """Refuse what is not a plain tensor whose every number is in the file."""
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        raise BrokenCheckpoint(f"{path}: {name} is not a tensor of floating-point numbers")
+    if tensor.is_nested or tensor.layout != torch.strided or tensor.device.type != "cpu":
+        kind = "nested" if tensor.is_nested else "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
+        raise BrokenCheckpoint(f"{path}: {name} is a {kind} tensor, expected a dense one")
+    if tensor.nbytes > tensor.untyped_storage().nbytes():
+        raise BrokenCheckpoint(f"{path}: {name} is stored once for several rows, expected all of its numbers")
 
 
 def _damaged(archive: Path) -> str | None:
@@ -96,7 +183,12 @@ def _speaker_rows(path: Path, config: Config, table: Tensor | None) -> int:
             f"{config.path}: model: gin_channels = 0 or missing: expected {table.shape[-1]}, the width of emb_g.weight "
             f"in {path}"
         )
-    return config.n_speakers or table.shape[0]
+    if config.n_speakers not in (0, table.shape[0]):
+        raise BrokenCheckpoint(
+            f"{config.path}: n_speakers = {config.n_speakers}: expected {table.shape[0]}, the rows of emb_g.weight in "
+            f"{path}"
+        )
+    return table.shape[0]
 
 
 def _sources(path: Path, wanted: Iterable[str], stored: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:

@@ -5,6 +5,24 @@ from collections.abc import Mapping
 LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
 """The languages of a text; "auto" tells them by script."""
 
+_LANGUAGE_CODES = {
+    "zho": "zh",
+    "chi": "zh",
+    "cmn": "zh",
+    "jpn": "ja",
+    "eng": "en",
+    "kor": "ko",
+    "san": "sa",
+}
+
+
+def language_of(tag: str) -> str:
+    """One of LANGUAGES for a tag of BCP 47 in any case, such as en-US, zh-Hans-CN or EN; else the tag as it is."""
+    primary = tag.strip().lower().replace("_", "-").partition("-")[0]
+    language = _LANGUAGE_CODES.get(primary, primary)
+    return language if language in LANGUAGES and (language != "auto" or tag.strip().lower() == "auto") else tag
+
+
 PRECISIONS = ("auto", "float32", "bfloat16")
 """What the decoder computes in; "auto" is bfloat16 where the CPU has it and the voice sounds the same, else float32."""
 

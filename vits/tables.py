@@ -92,7 +92,24 @@ class Table:
         if value is None:
             self.fail(key, expected)
         path = self.path.parent / value
-        return path if path.is_file() else self.fail(key, f"{expected}; there is none at {path}")
+        try:
+            exists = path.is_file()
+        except OSError as error:  # a name that is too long, or a folder that may not be entered
+            self.fail(key, f"{expected}; {error.strerror}")
+        return path if exists else self.fail(key, f"{expected}; there is none at {path}")
+
+    def existing(self, key: str) -> Path | None:
+        """Return the path of a file or folder that exists, given relative to the folder of this one, or None."""
+        expected = "the path of a file or folder, relative to " + self.path.name
+        value: str | None = self.take(key, str, None, expected)
+        if value is None:
+            return None
+        path = self.path.parent / value
+        try:
+            exists = path.exists()
+        except OSError as error:  # a name that is too long, or a folder that may not be entered
+            self.fail(key, f"{expected}; {error.strerror}")
+        return path if exists else self.fail(key, f"{expected}; there is none at {path}")
 
     def matching(self, key: str, pattern: str, expected: str) -> tuple[str, ...]:
         """Return a list of strings that match a regular expression, empty by default."""
@@ -109,18 +126,18 @@ class Table:
             self.fail(key, "a list of strings")
         return tuple(values)
 
-    def integers(self, key: str) -> tuple[int, ...]:
-        """Return a list of positive whole numbers that is not empty."""
+    def integers(self, key: str, high: int, most: int) -> tuple[int, ...]:
+        """Return a list of 1 to `most` whole numbers from 1 to `high`."""
         values = self.get(key)
-        if not _are_positive(values):
-            self.fail(key, "a list of positive whole numbers")
+        if not _are_within(values, high, most):
+            self.fail(key, f"a list of 1 to {most} whole numbers from 1 to {high}")
         return tuple(values)
 
-    def lists(self, key: str) -> tuple[tuple[int, ...], ...]:
-        """Return a list of lists of positive whole numbers."""
+    def lists(self, key: str, high: int, most: int) -> tuple[tuple[int, ...], ...]:
+        """Return a list of at most `most` lists, each of 1 to `most` whole numbers from 1 to `high`."""
         rows = self.get(key)
-        if not isinstance(rows, list) or not all(map(_are_positive, rows)):
-            self.fail(key, "a list of lists of positive whole numbers")
+        if not isinstance(rows, list) or len(rows) > most or not all(_are_within(row, high, most) for row in rows):
+            self.fail(key, f"a list of at most {most} lists of 1 to {most} whole numbers from 1 to {high}")
         return tuple(map(tuple, rows))
 
     def end(self) -> None:
@@ -135,10 +152,13 @@ def is_whole(value: object, low: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
-def _are_positive(values: object) -> bool:
-    return isinstance(values, list) and bool(values) and all(is_whole(value, 1) for value in values)
+def _are_within(values: object, high: int, most: int) -> bool:
+    return isinstance(values, list) and 0 < len(values) <= most and all(is_whole(v, 1) and v <= high for v in values)
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or tables within tables within tables
+        return f"({type(value).__name__})"
     return shown if len(shown) <= LONGEST_VALUE else f"{shown[: LONGEST_VALUE - 3]}..."

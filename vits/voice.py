@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vits import text as front_end
-from vits.checkpoint import load_network
-from vits.config import Config, read_config
+from vits.config import Config
 from vits.decoder import Window, WindowedDecoder
-from vits.errors import BadRequest, BrokenCheckpoint, RunawayLength, UnknownSpeaker
+from vits.errors import BadRequest, BrokenCheckpoint, BrokenSound, RunawayLength, UnknownSpeaker
+from vits.formats import open_model
 from vits.limits import DEFAULTS, MAX_SEED, PRECISIONS, RANGES
 from vits.network import Network, StochasticDurationPredictor, use_products
-from vits.text import Prepared
+from vits.text import MAX_SECONDS, NO_DICTIONARY, Dictionary, Prepared
+from vits.text.front_end import CleanerFrontEnd
 
 LEAST_BFLOAT16_SNR_DB = 30.0
 """The signal-to-noise ratio of bfloat16 against float32 below which "auto" stays with float32."""
@@ -37,12 +37,13 @@ SPARE_FRAMES = 200
 Samples = NDArray[np.float32]
 
 
-def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "auto") -> "Voice":
+def load_voice(checkpoint: str | Path, config: str | Path | None = None, precision: str = "auto") -> "Voice":
     """Return the voice of a checkpoint and its config.
 
     Args:
-        checkpoint: a G_*.pth of VITS or VITS-fast-fine-tuning.
-        config: the JSON file that belongs to it.
+        checkpoint: a G_*.pth of VITS or VITS-fast-fine-tuning, or any other file or folder that vits/formats reads.
+        config: the JSON file that belongs to it; None: what the format's own programs would take, or else the only
+            one beside the checkpoint.
         precision: what the decoder computes in, "float32" or "bfloat16"; "auto" takes bfloat16 where the CPU
             has it and the voice's signal-to-noise ratio against float32 is at least LEAST_BFLOAT16_SNR_DB.
 
@@ -53,8 +54,7 @@ def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "aut
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    settings = read_config(config)
-    return Voice(settings, load_network(checkpoint, settings), precision)
+    return Voice(*open_model(Path(checkpoint), None if config is None else Path(config)), precision)
 
 
 class Voice:
@@ -85,17 +85,58 @@ class Voice:
     @property
     def cleaner(self) -> str:
         """Name of the front end that the voice was trained with."""
-        return self._config.cleaner
+        return self._config.front_end.name
+
+    @property
+    def family(self) -> str:
+        """The program whose format the voice's files have: VITS, Piper and so on."""
+        return self._config.family
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the voice's sound depends on."""
+        return self._config.files
+
+    @property
+    def defaults(self) -> Mapping[str, float]:
+        """The noise_scale, noise_scale_w and length_scale that the voice's files give, or else VITS's own."""
+        return self._config.defaults
+
+    @property
+    def license(self) -> str:
+        """The voice's licence as its files name it, or ""."""
+        return self._config.license
+
+    @property
+    def source(self) -> str:
+        """Where the voice or its recordings come from, as its files say, or ""."""
+        return self._config.source
+
+    @property
+    def missing_packages(self) -> tuple[str, ...]:
+        """The Python packages that must be installed before the voice can speak any text, as pip takes them."""
+        return self._config.front_end.missing_packages
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is doubtful about the voice's files, a line each."""
+        return self._config.warnings
 
     @property
     def languages(self) -> tuple[str, ...]:
         """The voice's languages by its config; where that says nothing, those of the front end."""
-        return self._config.languages or front_end.languages(self.cleaner)
+        return self._config.languages or self._config.front_end.languages
 
     def languages_of(self, speaker: int) -> tuple[str, ...]:
         """Return one speaker's languages by the config; where that says nothing, the voice's."""
         by_id = {self._config.speakers[name]: rows for name, rows in self._config.speaker_languages.items()}
         return by_id.get(speaker, self.languages)
+
+    @property
+    def default_speaker(self) -> int:
+        """The speaker that the voice's files name for requests that name none, or else the first."""
+        named, known = self._config.default_speaker, self.speakers.values()
+        return named if named is not None and named in known else min(known, default=0)
 
     @property
     def precision(self) -> str:
@@ -105,8 +146,15 @@ class Voice:
     @property
     def parameter_bytes(self) -> int:
         """The memory that the weights take."""
-        tensors = [*self._network.parameters(), *self._decoder.parameters()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._parameters())
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights are."""
+        return sum(tensor.numel() for tensor in self._parameters())
+
+    def _parameters(self) -> list[Tensor]:
+        return [*self._network.parameters(), *self._decoder.parameters()]
 
     def ids(self, text: str, lang: str = "auto") -> list[int]:
         """Return the symbol ids of a text as one sentence, blanks interspersed as the config says.
@@ -115,11 +163,22 @@ class Voice:
             TextError: the text or the language cannot be spoken.
 
         """
-        prepared = self._prepared(text, lang, normalize=True, speaker=0, add_blank=False)
-        ids = [id for sentence in prepared.sentences for id in sentence.ids]
-        return list(front_end.with_blanks(ids)) if self._config.add_blank else ids
+        sentences = self.prepare(text, lang).sentences
+        if not isinstance(self._config.front_end, CleanerFrontEnd) or not self._config.front_end.add_blank:
+            return [id for sentence in sentences for id in sentence.ids]
+        # The blank that ends a sentence is the one that begins the next.
+        return [0, *(id for sentence in sentences for id in sentence.ids[1:])]
 
-    def prepare(self, text: str, lang: str = "auto", normalize: bool = True, speaker: int = 0) -> Prepared:
+    def prepare(
+        self,
+        text: str,
+        lang: str = "auto",
+        normalize: bool = True,
+        speaker: int = 0,
+        check: Callable[[], None] | None = None,
+        timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
+    ) -> Prepared:
         """Return a text's sentences with their ids, and the characters that cannot be spoken.
 
         Args:
@@ -128,12 +187,17 @@ class Voice:
             normalize: whether numbers, units and signs are put into words that the cleaner would otherwise drop or
                 misread.
             speaker: whose languages decide where the script does not.
+            check: called before each sentence; what it raises ends the preparation.
+            timeout_s: how long the preparation may take.
+            dictionary: written forms of the user's own and how they are spoken.
 
         Raises:
+            PreparationTooLong: it took longer than that.
             TextError: the text or the language cannot be spoken.
 
         """
-        return self._prepared(text, lang, normalize, speaker, self._config.add_blank)
+        declared = self.languages_of(speaker) if self._config.languages else ()
+        return self._config.front_end.prepare(text, lang, declared, normalize, check, timeout_s, dictionary)
 
     def durations(
         self,
@@ -175,6 +239,7 @@ class Voice:
             UnknownSpeaker: there is no such speaker.
             RunawayLength: (at the first step) more than SPARE_FRAMES + FRAMES_PER_ID * len(ids) frames were
                 predicted, times length_scale where that is above 1, or more than MAX_FRAMES.
+            BrokenSound: (at any step) the samples are no numbers.
 
         """
         return self._windows(self._checked(ids, speaker, noise_scale, noise_scale_w, length_scale, seed))
@@ -188,6 +253,8 @@ class Voice:
     @torch.inference_mode()
     def _decoded(self, z: Tensor, window: Window, bias: Tensor) -> Samples:
         samples: Samples = self._decoder(z, window, bias).numpy()
+        if not np.isfinite(samples).all():
+            raise BrokenSound("the voice computed something that is no number; its weights may be damaged")
         return samples
 
     @torch.inference_mode()
@@ -240,17 +307,6 @@ class Voice:
             _within_range("noise_scale_w", noise_scale_w),
             _within_range("length_scale", length_scale),
             _whole("seed", seed, MAX_SEED),
-        )
-
-    def _prepared(self, text: str, lang: str, normalize: bool, speaker: int, add_blank: bool) -> Prepared:
-        return front_end.prepare(
-            text,
-            self.cleaner,
-            self._config.symbols,
-            lang,
-            declared_languages=self.languages_of(speaker) if self._config.languages else (),
-            normalize=normalize,
-            add_blank=add_blank,
         )
 
     def _bfloat16_will_do(self) -> bool:

@@ -140,7 +140,7 @@ def test_ffmpegs_bytes_come_with_every_window_and_are_always_the_same(name: str)
 
 def test_a_format_whose_package_is_missing_is_refused_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "find_spec", lambda module: None)
-    with pytest.raises(Refusal, match=r"aac needs the Python package av: pip install -r requirements-formats.txt"):
+    with pytest.raises(Refusal, match=r"aac needs the Python package av: pip install -r service/req"):
         audio.require_package("aac")
     audio.require_package("mp3")
 

@@ -17,7 +17,7 @@ def test_the_access_log_holds_no_query() -> None:
         ("127.0.0.1:1", "GET", "/speak?text=secret", "1.1", 200),
         None,
     )
-    assert environment.PathAlone().filter(record)
+    assert environment.NoSecrets().filter(record)
     assert record.getMessage() == '127.0.0.1:1 - "GET /speak HTTP/1.1" 200'
 
 
@@ -36,3 +36,10 @@ def test_a_start_without_run_sh_is_told_what_is_missing(
         monkeypatch.setenv(name, capacity)
     environment.set_cache_capacities()
     assert not caplog.records
+
+
+def test_a_trace_of_a_request_shows_neither_text_nor_key() -> None:
+    scope = {"type": "http", "path": "/speak", "query_string": b"text=secret", "headers": [(b"authorization", b"x")]}
+    record = logging.LogRecord("uvicorn.asgi", 5, "", 0, "%s [%d] Started scope=%s", ("127.0.0.1:1", 1, scope), None)
+    assert environment.NoSecrets().filter(record)
+    assert record.getMessage() == "127.0.0.1:1 [1] Started scope={'type': 'http', 'path': '/speak'}"

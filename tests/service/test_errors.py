@@ -36,6 +36,7 @@ def test_an_error_before_the_first_byte_of_a_stream_is_json(slow_client: TestCli
     [
         ("☃", 400, "unspeakable_text"),
         ("runaway", 422, "runaway_length"),
+        ("tedious", 422, "preparation_too_long"),
         ("missing", 501, "missing_library"),
         ("crash", 500, "internal_error"),
     ],

@@ -63,7 +63,7 @@ def test_metrics_are_open_and_in_prometheus_text_format(client: TestClient) -> N
 def test_answers_are_counted_by_route_status_and_code(client: TestClient, sample: Samples) -> None:
     speak(client)
     client.get("/speak", params={"text": "Hi", "speaker": "nobody"})
-    client.post("/v1/audio/speech", json={"model": "nothing", "input": "Hi", "voice": "solo"})
+    client.post("/v1/audio/speech", json={"model": "solo", "input": "Hi", "voice": "nobody"})
     client.delete("/speak")
 
     def count(route: str, status: str, code: str) -> float:
@@ -72,7 +72,7 @@ def test_answers_are_counted_by_route_status_and_code(client: TestClient, sample
     assert count("/speak", "200", "") == 1
     assert count("/speak", "404", "unknown_speaker") == 1
     assert count("/speak", "405", "method_not_allowed") == 1
-    assert count("/v1/audio/speech", "404", "model_not_found") == 1
+    assert count("/v1/audio/speech", "404", "unknown_speaker") == 1
     scrapes = count("/metrics", "200", "")
     assert count("/metrics", "200", "") == scrapes + 1
 

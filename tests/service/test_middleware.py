@@ -23,6 +23,14 @@ def test_scripts_of_an_origin_are_let_in(locked_client: TestClient) -> None:
     assert "access-control-allow-origin" not in refused.headers
 
 
+@pytest.mark.parametrize("name", ["x-stainless-os", "user-agent", "authorization, content-type"])
+def test_scripts_of_an_origin_may_send_any_header(locked_client: TestClient, name: str) -> None:
+    ask = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    answer = locked_client.options("/speak", headers=ask | {"Access-Control-Request-Headers": name})
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-headers"] == name
+
+
 def test_scripts_of_other_origins_are_kept_out_by_default(client: TestClient) -> None:
     response = client.get("/speak", params={"text": "Hello."}, headers={"Origin": "https://example.org"})
     assert "access-control-allow-origin" not in response.headers

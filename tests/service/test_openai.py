@@ -26,6 +26,7 @@ from starlette.testclient import TestClient
 import server
 from service.host import VoiceEntry
 from service.openai import MODELS, VOICES, spread
+from service.recordings import RETRY_AFTER_S
 from tests.conftest import RunningServer, model_table, running_servers, write_models
 from tests.fakes import service_of, when_ready
 
@@ -482,9 +483,9 @@ def test_a_busy_server_is_tried_again_when_it_says(tmp_path: Path) -> None:
         with place, pytest.raises(openai.InternalServerError) as refusal:
             create(client)
         assert (refusal.value.status_code, refusal.value.code, refusal.value.type) == (503, "busy", "server_error")
-        assert refusal.value.response.headers["retry-after"] == str(server.RETRY_AFTER_S)
+        assert refusal.value.response.headers["retry-after"] == str(RETRY_AFTER_S)
         with service_of(transport).turns.admit(), pytest.raises(openai.InternalServerError):
             create(client.with_options(max_retries=1))
         assert [status for status, _ in statuses] == [503, 503, 503]
-        assert statuses[2][1] - statuses[1][1] >= server.RETRY_AFTER_S
+        assert statuses[2][1] - statuses[1][1] >= RETRY_AFTER_S
         assert create(client).content

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
+REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
     "no text": ({}, 400, "missing_text"),
     "empty text": ({"text": ""}, 400, "empty_text"),
     "blank text": ({"text": " \n\u3000"}, 400, "empty_text"),
@@ -21,7 +21,7 @@ REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
     "too slow": ({"text": "Hi", "length_scale": "4.1"}, 400, "bad_number"),
     "too fast": ({"text": "Hi", "speed": "1e9"}, 400, "bad_number"),
     "speed zero": ({"text": "Hi", "speed": "0"}, 400, "bad_number"),
-    "speed and length": ({"text": "Hi", "speed": "1", "length_scale": "1"}, 400, "bad_request"),
+    "speed and length": ({"text": "Hi", "speed": 1, "length_scale": 1}, 400, "bad_request"),
     "seed with a fraction": ({"text": "Hi", "seed": "1.5"}, 400, "bad_number"),
     "format": ({"text": "Hi", "format": "aac"}, 400, "bad_request"),
     "format in capitals": ({"text": "Hi", "format": "MP3"}, 400, "bad_request"),
@@ -29,13 +29,18 @@ REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
     "empty switch": ({"text": "Hi", "stream": ""}, 400, "bad_request"),
     "negative seed": ({"text": "Hi", "seed": "-1"}, 400, "bad_number"),
     "huge seed": ({"text": "Hi", "seed": "4294967296"}, 400, "bad_number"),
+    "a seed in other digits": ({"text": "Hi", "seed": "٣"}, 400, "bad_number"),
+    "a seed with an underscore": ({"text": "Hi", "seed": "1_0"}, 400, "bad_number"),
+    "a seed with a blank": ({"text": "Hi", "seed": " 1"}, 400, "bad_number"),
+    "a number in other digits": ({"text": "Hi", "speed": "２"}, 400, "bad_number"),
+    "a number with an underscore": ({"text": "Hi", "speed": "1_0e-1"}, 400, "bad_number"),
 }
 
 
 @pytest.mark.parametrize(("parameters", "status", "code"), REFUSALS.values(), ids=list(REFUSALS.keys()))
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_request_that_cannot_be_is_refused(
-    client: TestClient, method: str, parameters: dict[str, str], status: int, code: str
+    client: TestClient, method: str, parameters: dict[str, Any], status: int, code: str
 ) -> None:
     given: dict[str, Any] = {"params": parameters} if method == "GET" else {"json": parameters}
     response = client.request(method, "/speak", **given)
@@ -67,6 +72,10 @@ BODIES: dict[str, tuple[bytes, str, int]] = {
     "a number for text": (b'{"text": 1}', "application/json", 400),
     "half a character": (b'{"text": "\\ud800"}', "application/json", 400),
     "no UTF-8": (b'{"text": "\xff"}', "application/json", 400),
+    "UTF-16": ('{"text": "Hi"}'.encode("utf-16"), "application/json", 400),
+    "a number as a string": (b'{"text": "a", "speed": "2"}', "application/json", 400),
+    "a seed as a string": (b'{"text": "a", "seed": "2"}', "application/json", 400),
+    "a switch as a string": (b'{"text": "a", "stream": "true"}', "application/json", 400),
     "deep": (b'{"text": ' + b"[" * 2500 + b"]" * 2500 + b"}", "application/json", 400),
     "a form": (b"text=Hi", "application/x-www-form-urlencoded", 415),
     "no type": (b'{"text": "Hi"}', "", 415),
@@ -106,3 +115,10 @@ def test_accept_chooses_the_format_where_nothing_else_does(client: TestClient, a
     assert response.headers["content-type"] == media_type
     named = client.get("/speak", params={"text": "Hello.", "format": "flac"}, headers={"Accept": accept})
     assert named.headers["content-type"] == "audio/flac"
+
+
+@pytest.mark.parametrize("value", ["2", "2.", "+2.0", "0.2e1", ".2E+1"])
+def test_a_query_may_write_a_number_in_every_usual_way(client: TestClient, value: str) -> None:
+    usual = client.get("/speak", params={"text": "Hello.", "speed": "2"})
+    query = "/speak?text=Hello.&speed=" + value.replace("+", "%2B")
+    assert client.get(query).headers["etag"] == usual.headers["etag"]

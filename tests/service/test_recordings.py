@@ -1,6 +1,9 @@
 """Recordings that are kept, shared, streamed, and read in parts."""
 
 import asyncio
+import gc
+import tracemalloc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from tests.fakes import (
     Counters,
     get,
     running,
+    service_of,
     until,
     when_ready,
 )
@@ -91,9 +95,9 @@ async def test_the_latest_used_are_kept(slow_app: Starlette) -> None:
         assert await x_cache("b") == "miss"
         assert await x_cache("b|b") == "miss"  # larger than a half, it takes the place of both
         assert [await x_cache(text) for text in ("b|b", "a")] == ["hit", "miss"]
-        assert await x_cache("|".join("bbb")) == "miss"  # larger than all of it, it is not kept
+        assert await x_cache("|".join("bbbb")) == "miss"  # larger than all of it, it is not kept
         assert service.recordings.bytes <= limit
-        assert await x_cache("|".join("bbb")) == "miss"
+        assert await x_cache("|".join("bbbb")) == "miss"
 
 
 KNOWN = {
@@ -120,6 +124,29 @@ def test_what_the_client_has_is_not_sent_again(client: TestClient, method: str, 
         assert "content-type" not in response.headers
 
 
+def test_any_tag_matches_only_what_is_kept(slow_client: TestClient) -> None:
+    headers = {"If-None-Match": "*"}
+    assert slow_client.get("/speak", params={"text": "a"}, headers=headers).status_code == 200
+    assert slow_client.get("/speak", params={"text": "a"}, headers=headers).status_code == 304
+
+
+def test_a_tag_may_stand_in_a_second_header_of_the_same_name(client: TestClient) -> None:
+    etag = client.get("/speak", params={"text": "Hello."}).headers["etag"]
+    headers = [("If-None-Match", '"another"'), ("If-None-Match", etag)]
+    assert client.get("/speak", params={"text": "Hello."}, headers=headers).status_code == 304
+
+
+def test_two_ranges_in_two_headers_are_answered_whole(client: TestClient) -> None:
+    headers = [("Range", "bytes=0-1"), ("Range", "bytes=2-3")]
+    assert client.get("/speak", params={"text": "Hello."}, headers=headers).status_code == 200
+
+
+def test_a_proxy_is_told_not_to_hold_a_stream_back(slow_client: TestClient) -> None:
+    streamed = slow_client.get("/speak", params={"text": "a", "stream": "true"})
+    assert streamed.headers["x-accel-buffering"] == "no"
+    assert "x-accel-buffering" not in slow_client.get("/speak", params={"text": "a"}).headers
+
+
 def test_a_304_needs_no_synthesis(slow_client: TestClient, counters: Counters) -> None:
     etag = slow_client.get("/speak", params={"text": "a"}).headers["etag"]
     counters.windows.clear()
@@ -140,6 +167,8 @@ RANGES: dict[str, tuple[str, slice]] = {
     "past the end": ("bytes=500-999999999999", slice(500, None)),
     "the last": ("bytes=-10", slice(-10, None)),
     "more than all": ("bytes=-99999999999", slice(0, None)),
+    "twenty digits": (f"bytes=0-{'9' * 20}", slice(0, None)),
+    "the unit in capitals": ("Bytes=0-1", slice(0, 2)),
 }
 
 
@@ -327,7 +356,7 @@ async def test_a_slow_reader_holds_up_nobody_and_little_memory(slow_app: Starlet
 
 
 @pytest.mark.anyio
-async def test_what_is_not_kept_has_a_place_until_it_is_read(slow_app: Starlette) -> None:
+async def test_a_finished_recording_needs_no_place(slow_app: Starlette) -> None:
     async with running(slow_app) as service:
         service.recordings.limit_bytes = 0
         clients = [Client(slow_app, f"text={text}") for text in "abcd"]
@@ -335,14 +364,36 @@ async def test_what_is_not_kept_has_a_place_until_it_is_read(slow_app: Starlette
             client.reads.clear()
         tasks = [asyncio.create_task(client.run()) for client in clients]
         await until(lambda: all(client.status for client in clients))
-        assert service.turns.waiting == 4
-        assert await get(slow_app, "e") == 503
+        assert service.turns.waiting == 0
+        assert await get(slow_app, "e") == 200
         assert (await Client(slow_app, "text=a").run()).headers["x-cache"] == "shared"
         for client in clients:
             client.reads.set()
         await asyncio.gather(*tasks)
-        await until(lambda: service.turns.waiting == 0)
-        assert await get(slow_app, "e") == 200
+        assert not service.recordings.under_way
+
+
+@pytest.mark.anyio
+async def test_recordings_that_are_read_slowly_hold_no_more_memory_than_those_that_may_be_made(
+    slow_app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = audio.WAV_HEADER_BYTES + 2 * 160 * SENTENCE_WINDOWS
+    async with running(slow_app) as service:
+        service.recordings.limit_bytes = 0
+        monkeypatch.setattr(server.SpeechService, "most_held_bytes", lambda self: 2 * one)
+        clients = [Client(slow_app, f"text={text}") for text in "ab"]
+        for client in clients:
+            client.reads.clear()
+        tasks = [asyncio.create_task(client.run()) for client in clients]
+        await until(lambda: all(client.status for client in clients))
+        refused = await Client(slow_app, "text=c").run()
+        assert (refused.status, refused.headers["retry-after"]) == (503, "2")
+        assert (await Client(slow_app, "text=a").run()).status == 200
+        clients[0].reads.set()
+        await tasks[0]
+        assert await get(slow_app, "c") == 200
+        clients[1].reads.set()
+        await tasks[1]
 
 
 @pytest.mark.anyio
@@ -365,13 +416,86 @@ async def test_what_is_being_read_makes_no_room(slow_app: Starlette) -> None:
 async def test_a_reader_that_takes_nothing_is_cut_off(
     slow_app: Starlette, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(recordings, "STALL_TIMEOUT_S", 0.1)
-
+    monkeypatch.setattr(recordings, "PATIENCE_S", 0.1)
     async with running(slow_app) as service:
         service.recordings.limit_bytes = 0
         slow = Client(slow_app, "text=a")
         slow.reads.clear()
         await slow.run()
         assert (slow.status, slow.complete) == (200, False)
-        await until(lambda: service.turns.waiting == 0)
+        assert slow.aborted
+        assert not service.recordings.under_way
     assert "Cut an answer to /speak after its first bytes: TimeoutError" in caplog.text
+
+
+@pytest.mark.parametrize(("piece_s", "complete"), [(0.0, True), (0.15, True), (0.6, False)])
+@pytest.mark.anyio
+async def test_a_reader_need_not_be_faster_than_the_sound(
+    slow_app: Starlette, monkeypatch: pytest.MonkeyPatch, piece_s: float, complete: bool
+) -> None:
+    # A piece is a quarter of a second of sound; at the least pace it may take 0.28 s, and all together 0.5 s more.
+    monkeypatch.setattr(recordings, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(recordings, "PIECE_BYTES", 8000)
+    async with running(slow_app):
+        client = Client(slow_app, "text=" + "|".join("a" * 10))
+        client.piece_s = piece_s
+        await client.run()
+        assert client.complete == complete
+
+
+# What is let go of
+
+
+async def abandon(client: Client, *, leaves: bool) -> None:
+    """Let a client read, and leave after its first bytes if it is one that does."""
+    task = asyncio.create_task(client.run())
+    if leaves:
+        await until(lambda: client.pieces)
+        client.leaves.set()
+    await task
+
+
+@pytest.mark.parametrize("text", ["a", "burst", "snap", "runaway", "crash"])
+@pytest.mark.anyio
+async def test_what_failed_or_was_abandoned_is_freed_without_a_garbage_collection(
+    slow_app: Starlette, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    alive: list[weakref.ref[recordings.Recording]] = []
+    make = server.Speech.recording
+
+    def watched(speech: server.Speech) -> recordings.Recording:
+        recording = make(speech)
+        alive.append(weakref.ref(recording))
+        return recording
+
+    monkeypatch.setattr(server.Speech, "recording", watched)
+    async with running(slow_app) as service:
+        service.recordings.limit_bytes = 0
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(3):
+                await abandon(Client(slow_app, f"text={text}{number}&stream=true"), leaves=text == "a")
+                await until(lambda: service.turns.waiting == 0)
+            await asyncio.sleep(0.05)
+            assert len(alive) == 3
+            assert [reference() for reference in alive] == [None] * 3
+        finally:
+            gc.enable()
+
+
+def test_a_kept_recording_counts_what_it_holds(slow_client: TestClient) -> None:
+    service = service_of(slow_client)
+    service.recordings.limit_bytes = 10**9
+    slow_client.get("/speak", params={"text": "warm up"})
+    tracemalloc.start()
+    try:
+        before, counted = tracemalloc.get_traced_memory()[0], service.recordings.bytes
+        for number in range(20):
+            text = f"{number}" + "☃" * 32 + "a" * 1000
+            assert slow_client.get("/speak", params={"text": text}).status_code == 200
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert held <= service.recordings.bytes - counted <= 2 * held

@@ -7,14 +7,39 @@ prepare("Hello. 你好。", cleaner, symbols)     any text, tagged, normalized a
 
 from __future__ import annotations
 
-from vits.errors import MissingLibrary, TextError, UnknownCleaner, UnknownLanguage, UnspeakableText
+from vits.errors import (
+    BadDictionary,
+    MissingLibrary,
+    NothingToSay,
+    PreparationTooLong,
+    TextError,
+    UnknownCleaner,
+    UnknownLanguage,
+    UnspeakableText,
+)
 from vits.text.cleaners import CLEANERS, clean, languages
-from vits.text.preparation import MAX_CHARACTERS, Prepared, Sentence, prepare, to_ids, with_blanks
+from vits.text.dictionary import Dictionary
+from vits.text.preparation import (
+    MAX_CHARACTERS,
+    MAX_SECONDS,
+    NO_DICTIONARY,
+    Prepared,
+    Sentence,
+    prepare,
+    to_ids,
+    with_blanks,
+)
 
 __all__ = [
     "CLEANERS",
     "MAX_CHARACTERS",
+    "MAX_SECONDS",
+    "NO_DICTIONARY",
+    "BadDictionary",
+    "Dictionary",
     "MissingLibrary",
+    "NothingToSay",
+    "PreparationTooLong",
     "Prepared",
     "Sentence",
     "TextError",

@@ -11,8 +11,8 @@ from typing import NamedTuple
 TAGS = {"ZH": "zh", "JA": "ja", "KO": "ko", "KR": "ko", "SA": "sa", "EN": "en"}
 """Languages by tag. The cleaners expect [KO]; the script that tags VITS-fast-fine-tuning's texts writes [KR]."""
 
-_TAGGED = re.compile(rf"\[({'|'.join(TAGS)})\](.*?)\[\1\]", re.DOTALL)
-_TAG = re.compile(rf"\[(?:{'|'.join(TAGS)})\]")
+_TAGGED = re.compile(rf"\[({'|'.join(TAGS)})\](.*?)\[\1\]", re.DOTALL | re.IGNORECASE | re.ASCII)
+_TAG = re.compile(rf"\[(?:{'|'.join(TAGS)})\]", re.IGNORECASE | re.ASCII)
 
 _HAN, _KANA, _HANGUL, _DEVANAGARI, _LATIN, _OTHER, _NUMBER, _NEUTRAL = (
     "han",
@@ -42,6 +42,14 @@ _SCRIPTS = (
 _TOKEN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SCRIPTS))
 _WIDE_MARKS = frozenset("，。、；：！？")
 _OPENING = frozenset("([{<“‘「『（【《〈［｛¿¡#@&+-−$€£¥￥₩")
+
+
+_HIRAGANA = re.compile("[\u3041-\u309f]")
+# Words of Chinese that Japanese does not write in characters that it has.
+_CHINESE_WORDS = re.compile(
+    "[我你她吃很也吗呢吧把跟哪喝咱您]|今天|昨天|明天|后天|一个|一台|什么|没有|可以|因为|所以|去年在|怎么|现在|不是|不要|不会|不能|就是|还有|"
+    "他的|是在|的是|了一|[买玩]"
+)
 
 
 class Span(NamedTuple):
@@ -95,33 +103,51 @@ class _Tagger:
         self._han_preference = next((language for language in preferred if language in ("zh", "ja")), None)
         self._han_languages = [language for language in ("zh", "ja") if language in languages]
         self._has_kana = any(token.script == _KANA for token in tokens)
+        self._has_hiragana = any(token.script == _KANA and _HIRAGANA.search(token.text) for token in tokens)
         self._has_chinese = any(token.script == _HAN and _han_evidence(token.text) == "zh" for token in tokens)
 
     def by_script(self, clause: list[_Token]) -> list[str | None]:
         """The language of each token whose script says it; None for the others."""
-        return [self._of(token, clause) for token in clause]
+        undecided = self._undecided_han(clause)
+        return [self._of(token, undecided) for token in clause]
 
-    def _of(self, token: _Token, clause: list[_Token]) -> str | None:
+    def _of(self, token: _Token, undecided: str | None) -> str | None:
         if token.script == _HAN:
-            return self._of_han(token.text, clause)
+            return self._of_han(token.text, undecided)
         language = {_KANA: "ja", _HANGUL: "ko", _DEVANAGARI: "sa", _LATIN: "en"}.get(token.script)
         return language if language in self._languages else None
 
-    def _of_han(self, run: str, clause: list[_Token]) -> str | None:
+    def _of_han(self, run: str, undecided: str | None) -> str | None:
+        if len(self._han_languages) == 2:
+            evidence = _han_evidence(run)
+            if evidence == "zh" or (evidence == "ja" and (self._has_kana or self._han_preference != "zh")):
+                return evidence
+        return undecided
+
+    def _undecided_han(self, clause: list[_Token]) -> str | None:
+        """The language of those runs of Han in a clause whose own characters do not tell it."""
         if len(self._han_languages) < 2:
             return self._han_languages[0] if self._han_languages else None
-        evidence = _han_evidence(run)
-        if evidence == "zh" or (evidence == "ja" and (self._has_kana or self._han_preference != "zh")):
-            return evidence
-        scripts = {token.script for token in clause}
-        if _KANA in scripts:
+        kana = [token.text for token in clause if token.script == _KANA]
+        if kana and not (self._is_a_loan(kana) and self._is_chinese(clause)):
             return "ja"
-        if self._has_kana and not self._has_chinese:
+        if self._has_hiragana and not self._has_chinese:
             return "ja"
-        clause_evidence = {_han_evidence(token.text) for token in clause if token.script == _HAN} - {None}
-        if len(clause_evidence) == 1:
-            return clause_evidence.pop()
+        evidence = {_han_evidence(token.text) for token in clause if token.script == _HAN} - {None}
+        if len(evidence) == 1:
+            return evidence.pop()
         return self._han_preference or "zh"
+
+    def _is_a_loan(self, kana: list[str]) -> bool:
+        """Whether the only kana of a clause is one word in katakana, which Chinese texts borrow as they do English."""
+        return len(kana) == 1 and not _HIRAGANA.search(kana[0])
+
+    def _is_chinese(self, clause: list[_Token]) -> bool:
+        """Whether a clause has Chinese characters or words, or stands in a text that has them and no hiragana."""
+        runs = [token.text for token in clause if token.script == _HAN]
+        if any(_CHINESE_WORDS.search(run) or _han_evidence(run) == "zh" for run in runs):
+            return True
+        return self._has_chinese and not self._has_hiragana
 
     def neighbourly(self, tokens: list[_Token], known: list[str | None]) -> list[str | None]:
         """The languages, where each token that any front end can take has that of a neighbour."""
@@ -204,7 +230,7 @@ def spans(text: str, languages: Sequence[str], declared: Sequence[str] = (), lan
     position = 0
     for match in _TAGGED.finditer(text):
         found += _untagged(text[position : match.start()], languages, declared, language)
-        tagged = TAGS[match[1]]
+        tagged = TAGS[match[1].upper()]
         found += spans(match[2], languages, declared, tagged if tagged in languages else language)
         position = match.end()
     return _merged(found + _untagged(text[position:], languages, declared, language))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 from vits.text.english_numbers import expand_numbers
 from vits.text.libraries import data_file, load
+from vits.text.rules import fold
 
 ABBREVIATIONS = {
     "mrs": "misess",
@@ -93,7 +95,7 @@ _TO_CJKE = str.maketrans({"ɑ": "a", "ɔ": "o", "ɛ": "e", "ɪ": "i", "ʊ": "u"}
 
 def expand_abbreviations(text: str) -> str:
     """The text with titles such as "Dr." in full."""
-    return _ABBREVIATION.sub(lambda match: ABBREVIATIONS[match[1].lower()], text)
+    return _ABBREVIATION.sub(lambda match: ABBREVIATIONS[fold(match[1])], text)
 
 
 @cache
@@ -190,7 +192,8 @@ def _phone_to_ipa(phone: str) -> str:
     return _IPA.get(phone, phone)
 
 
-def _entry_to_ipa(entry: str) -> str:
+def entry_to_ipa(entry: str) -> str:
+    """The IPA of ARPAbet as the dictionary writes it: small letters, a digit for stress after each vowel."""
     ipa = "".join(_phone_to_ipa(phone) for phone in _stressed(entry))
     for wrong, right in (("ˈər", "əˈr"), ("ˈie", "iˈe")):
         if not ipa.startswith(wrong):
@@ -203,7 +206,7 @@ def word_to_ipa(word: str) -> str:
     """The IPA of one lower-case word; a word that the dictionary lacks comes back with an asterisk."""
     entries = pronunciations(word)
     if entries:
-        return max(_entry_to_ipa(entry) for entry in entries)
+        return max(entry_to_ipa(entry) for entry in entries)
     return word if not word or re.fullmatch(r"\d*", word) else f"{word}*"
 
 
@@ -240,3 +243,16 @@ def to_ipa2(text: str) -> str:
     """English text in the IPA of cjke_cleaners2, with dark l."""
     text = re.sub(r"l([^aeiouæɑɔəɛɪʊ ]*(?: |$))", r"ɫ\1", to_ipa(text))
     return text.translate(_TO_IPA2).replace("...", "…")
+
+
+_FINISHED: dict[str, Callable[[str], str]] = {
+    "to_ipa2": lambda ipa: re.sub(r"l([^aeiouæɑɔəɛɪʊ ]*)$", r"ɫ\1", ipa).translate(_TO_IPA2),
+    "to_cjke_ipa": lambda ipa: _FINISHED["to_ipa2"](ipa).translate(_TO_CJKE),
+    "to_lazy_ipa": lambda ipa: ipa.translate(_TO_LAZY),
+}
+
+
+def arpabet_to(front_end: str, phones: str) -> str:
+    """One word of ARPAbet in the symbols of the front end of that name; IPA for those without a dictionary."""
+    ipa = entry_to_ipa(phones.lower())
+    return _FINISHED[front_end](ipa) if front_end in _FINISHED else ipa

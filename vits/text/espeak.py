@@ -6,13 +6,14 @@ espeakng-loader package, so that no system package is needed.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 from functools import cache
 from typing import Any
 
 from vits.text.english import expand_abbreviations, to_ascii
-from vits.text.libraries import load
+from vits.text.libraries import PACKAGES, load
 
 _logger = logging.getLogger(__name__)
 _logger.setLevel(logging.ERROR)  # phonemizer warns wherever espeak joins words, which is often.
@@ -39,14 +40,25 @@ def to_bare_phonemes(text: str) -> str:
 
 
 def _spoken(text: str, *, marked: bool) -> str:
-    text = expand_abbreviations(to_ascii(text).lower())
-    phonemes: str = _phonemize()(
+    return re.sub(r"\s+", " ", phonemes(expand_abbreviations(to_ascii(text).lower()), marked=marked))
+
+
+def phonemes(text: str, *, marked: bool, voice: str = "en-us") -> str:
+    """A text in the phonemes of one of espeak's voices, with or without stress and punctuation."""
+    spoken: str = _phonemize()(
         text,
-        language="en-us",
+        language=voice,
         backend="espeak",
         strip=True,
         preserve_punctuation=marked,
         with_stress=marked,
         logger=_logger,
     )
-    return re.sub(r"\s+", " ", phonemes)
+    return spoken
+
+
+def missing_packages() -> tuple[str, ...]:
+    """The packages to install, where one of those that this needs is not there."""
+    modules = ("phonemizer", "espeakng_loader")
+    is_there = all(importlib.util.find_spec(module) for module in modules)
+    return () if is_there else PACKAGES["English by espeak"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from vits.text.english import to_ascii
 from vits.text.libraries import load
+from vits.text.quiet import quiet_stderr
 from vits.text.rules import apply_rules, compile_rules, replace_all
 
 _WORD = r"A-Za-z\d\u3005\u3040-\u30ff\u4e00-\u9fff\uff11-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9d"
@@ -31,8 +32,20 @@ _TO_IPA = compile_rules([("ts", "ʦ"), ("u", "ɯ"), ("j", "ʥ"), ("y", "j"), *_P
 _TO_IPA2 = compile_rules([("u", "ɯ"), ("ʧ", "tʃ"), ("j", "dʑ"), ("y", "j"), *_PALATALS])
 
 
-def _openjtalk() -> Any:
-    return load("pyopenjtalk", "Japanese")
+def _labels(fragment: str) -> list[str]:
+    """OpenJTalk's full-context labels of a fragment; its warnings, one a syllable for odd kana, are not printed."""
+    openjtalk: Any = load("pyopenjtalk", "Japanese")
+    with quiet_stderr():
+        labels: list[str] = openjtalk.extract_fullcontext(fragment)
+    return labels
+
+
+def _words(fragment: str) -> list[dict[str, Any]]:
+    """The words that OpenJTalk finds in a fragment."""
+    openjtalk: Any = load("pyopenjtalk", "Japanese")
+    with quiet_stderr():
+        words: list[dict[str, Any]] = openjtalk.run_frontend(fragment)
+    return words
 
 
 def _phoneme(label: str) -> str:
@@ -63,7 +76,7 @@ def _accent(label: str, following: str) -> str:
 
 
 def _fragment_to_romaji(fragment: str) -> str:
-    labels: list[str] = _openjtalk().extract_fullcontext(fragment)
+    labels = _labels(fragment)
     romaji = ""
     for label, following in zip(labels, labels[1:], strict=False):
         phoneme = _phoneme(label)
@@ -127,6 +140,6 @@ def unread(text: str) -> str:
         if not re.search("[\u4e00-\u9fff]", fragment):
             continue
         for start in range(0, len(fragment), _LONGEST_FRAGMENT):
-            words: list[dict[str, str]] = _openjtalk().run_frontend(fragment[start : start + _LONGEST_FRAGMENT])
+            words = _words(fragment[start : start + _LONGEST_FRAGMENT])
             silent += "".join(word["string"] for word in words if word["pron"] in ("", "、"))
     return silent

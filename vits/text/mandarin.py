@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 from vits.text.libraries import load
-from vits.text.pinyin import bopomofo
+from vits.text.pinyin import bopomofo, numbered
 from vits.text.rules import apply_rules, compile_rules, replace_all, spell_latin
 
 _LETTER_NAMES = {
@@ -208,6 +208,12 @@ def to_bopomofo(text: str) -> str:
         syllables = [re.sub("([\u3105-\u3129])$", r"\1ˉ", syllable) for syllable in bopomofo(word)]
         spoken += (" " if spoken else "") + "".join(syllables)
     return spell_latin(spoken, _LETTER_NAMES)
+
+
+def to_numbered_pinyin(text: str) -> list[str]:
+    """The syllables of Chinese text in pinyin with digits for tones, and what stands between them, as it is."""
+    words = _cut(_expand_numbers(text))
+    return [syllable for word in words for syllable in (numbered(word) if word.strip() else [word])]
 
 
 def to_closed_bopomofo(text: str) -> str:

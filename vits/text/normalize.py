@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+
+from vits.text import numbers
 
 _COMPATIBLE = re.compile(
     "[\u00bc-\u00be\u2100-\u2102\u2104-\u2108\u210a-\u2121\u2123-\u214f\u2150-\u217f\u2460-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a"
     "\uff41-\uff5a\uff61-\uff9f\U0001d400-\U0001d7ff]+"
 )
+_MOST_MARKS = 30
 _STRAY = re.compile(r"[*^`#=_|\\<>{}\[\]→↓↑⁼ʰ]+")
 
 
@@ -24,12 +28,34 @@ def _compatible(match: re.Match[str]) -> str:
     return unicodedata.normalize("NFKC", plain).replace("\u2044", "/")
 
 
+def _with_few_marks(text: str) -> str:
+    """The text without what goes beyond 30 combining marks in a row, the bound of Unicode's stream-safe format.
+
+    Normalization puts each run in order, which takes time that grows with the square of its length.
+    """
+    if text.isascii():
+        return text
+    kept = []
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run <= _MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
 def unify(text: str) -> str:
     """The text with letters and digits that only look different as plain ones: １２, ①, ㎏, 𝐛𝐨𝐥𝐝, wide blanks."""
-    text = re.sub(r"[^\S\n]", " ", unicodedata.normalize("NFC", text))
+    text = re.sub(r"[^\S\n]", " ", unicodedata.normalize("NFC", _with_few_marks(text)))
     return _COMPATIBLE.sub(_compatible, text)
 
 
+def unify_numbers(text: str) -> str:
+    """The whole text with what numbers mean in any language settled; `unify` comes after it."""
+    return numbers.name_numbers(numbers.join_groups(text))
+
+
+@lru_cache(maxsize=512)
 def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
     """A text in one language with what its cleaner would lose written out.
 
@@ -44,5 +70,9 @@ def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
         from vits.text import normalize_cjk
 
         text = normalize_cjk.normalize(text, language)
+    if language == "zh":
+        from vits.text.polyphones import spell
+
+        text = spell(_STRAY.sub(" ", text))
     # Several symbol tables have these as phonetic signs, which no text means by them.
     return _STRAY.sub(" ", text)

@@ -114,6 +114,11 @@ def _phrase_reading(word: str) -> str | None:
     return readings[index] if index < len(phrases) and phrases[index] == word else None
 
 
+def phrase_is_known(word: str) -> bool:
+    """Whether the data files have a reading for the whole word."""
+    return _phrase_reading(word) is not None
+
+
 def _starts_a_phrase(text: str) -> bool:
     phrases, _ = _phrases()
     index = bisect_left(phrases, text)
@@ -127,19 +132,20 @@ def _split(han: str) -> list[str]:
     at the end of the run, all of its characters do.
     """
     parts: list[str] = []
-    while han:
-        length = 0
-        while length < len(han) and _starts_a_phrase(han[: length + 1]):
-            length += 1
-        prefix = han[:length]
+    start = 0
+    while start < len(han):
+        end = start
+        while end < len(han) and _starts_a_phrase(han[start : end + 1]):
+            end += 1
+        prefix = han[start:end]
         if prefix and _phrase_reading(prefix) is not None:
             parts.append(prefix)
-        elif prefix == han:
-            parts += han
+        elif prefix and end == len(han):
+            parts += prefix
             break
         else:
-            parts.append(han[0])
-        han = han[len(parts[-1]) :]
+            parts.append(han[start])
+        start += len(parts[-1])
     return parts
 
 
@@ -150,16 +156,39 @@ def _bopomofo(reading: str) -> str:
     return apply_rules(_TO_KEYS, numbered).translate(_KEYS)
 
 
-def bopomofo(word: str) -> list[str]:
-    """The Bopomofo syllables of a word; runs of other characters stand between them as they are."""
-    syllables = []
+def numbered_bopomofo(pinyin: str) -> str:
+    """Bopomofo for syllables of pinyin with their tones as digits, 5 for the neutral one: "hang2 zhang3"."""
+    syllables = (_bopomofo(syllable.removesuffix("5")) for syllable in pinyin.split())
+    return "".join(re.sub("([\u3105-\u3129])$", r"\1ˉ", syllable) for syllable in syllables)
+
+
+@lru_cache(maxsize=4096)
+def _numbered(reading: str) -> str:
+    """One syllable of pinyin with its tone as a digit behind it, 5 for none, and v for ü."""
+    letters = replace_all(_COMBINED_TONE_MARKS, reading.translate(_TONE_MARKS))
+    return re.sub(r"^(.*?)([1-4])(.*)$", r"\1\3\2", letters) if re.search("[1-4]", letters) else f"{letters}5"
+
+
+def _readings(word: str) -> list[tuple[str, bool]]:
+    """The pinyin of each syllable of a word, and runs of other characters; and whether it is pinyin."""
+    found: list[tuple[str, bool]] = []
     for is_han, group in groupby(word, lambda character: bool(_HAN.match(character))):
         run = "".join(group)
         if not is_han:
-            syllables.append(run)
+            found.append((run, False))
             continue
         for part in _split(run):
             reading = _phrase_reading(part)
             readings = reading.split(" ") if reading else [_characters().get(ord(han), han) for han in part]
-            syllables += [_bopomofo(reading) for reading in readings]
-    return syllables
+            found += [(reading, True) for reading in readings]
+    return found
+
+
+def bopomofo(word: str) -> list[str]:
+    """The Bopomofo syllables of a word; runs of other characters stand between them as they are."""
+    return [_bopomofo(text) if is_pinyin else text for text, is_pinyin in _readings(word)]
+
+
+def numbered(word: str) -> list[str]:
+    """The syllables of a word in pinyin with digits for tones; runs of other characters stand between them."""
+    return [_numbered(text) if is_pinyin else text for text, is_pinyin in _readings(word)]

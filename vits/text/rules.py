@@ -28,10 +28,19 @@ def replace_all(pairs: Iterable[tuple[str, str]], text: str) -> str:
 
 
 # What a case-blind [a-z] also matches in Python: long s, the Kelvin sign, dotted and dotless i.
-_FOLDED = {"ſ": "s", "\u212a": "k", "\u0130": "i", "ı": "i"}
+_FOLDED = str.maketrans({"ſ": "s", "\u212a": "k", "\u0130": "i", "ı": "i"})
 _LATIN = re.compile("[a-z]", re.IGNORECASE)
+
+
+def fold(text: str) -> str:
+    """The text without differences of case, as case-blind regular expressions see it, character for character.
+
+    Whatever such an expression of Latin letters matched is looked up by its folded form. `str.lower` keeps ı and ſ,
+    and makes two characters of İ.
+    """
+    return text.translate(_FOLDED).lower()
 
 
 def spell_latin(text: str, names: dict[str, str]) -> str:
     """The text with every Latin letter replaced by its name in another language."""
-    return _LATIN.sub(lambda match: names[_FOLDED.get(match[0], match[0].lower())], text)
+    return _LATIN.sub(lambda match: names[fold(match[0])], text)

@@ -1,0 +1,203 @@
+"""The steps of a preparation take time in proportion to the text, and one that takes too long can be ended."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import process_time
+
+import pytest
+
+from vits import TextError
+from vits.text import (
+    MAX_CHARACTERS,
+    PreparationTooLong,
+    auto,
+    dictionary,
+    english_heteronyms,
+    english_tokens,
+    markup,
+    normalize,
+    normalize_cjk,
+    normalize_english,
+    numbers,
+    phonemes,
+    pinyin,
+    prepare,
+    sentences,
+)
+from vits.text.auto import Span
+from vits.text.normalize import unify
+from vits.text.preparation import _Slices
+
+SYMBOLS: dict[str, list[str]] = json.loads(
+    (Path(__file__).resolve().parent / "golden/text/symbols.json").read_text(encoding="utf-8")
+)
+CJKE = ("zh", "ja", "ko", "en")
+CHARACTERS = 20_000
+MOST_S = 10.0
+"""Processor time that the characters may take: at least ten times what a linear step needs, and a tenth of
+what a quadratic one does."""
+
+NASTY = [
+    "人a",
+    "人a,",
+    "人あ",
+    "ーｗ",
+    "1",
+    "1.",
+    "1,234",
+    "\n",
+    " ",
+    " \n",
+    ".",
+    "...a",
+    "a.",
+    "A. ",
+    "”",
+    "。」",
+    "\u0301",
+    "a\u0316\u0301\u0323",
+    "[ZH]",
+    "[ZH]人[ZH]a",
+    "[ZH][JA][EN][KO]",
+    "-",
+    "'",
+    "$1",
+    "好你",
+    "\ud800\udc00",
+]
+
+
+def repeated(part: str) -> str:
+    return (part * CHARACTERS)[:CHARACTERS]
+
+
+def slices(text: str) -> list[list[Span]]:
+    cut = _Slices([Span(text[start : start + 3], "en") for start in range(0, len(text), 3)])
+    return [cut.between(start, start + 5) for start in range(0, len(text), 5)]
+
+
+STEPS: dict[str, Callable[[str], object]] = {
+    "unify": unify,
+    "spans": lambda text: auto.spans(text, CJKE),
+    "spans in one language": lambda text: auto.spans(text, CJKE, language="en"),
+    "split": lambda text: sentences.split(text, MAX_CHARACTERS),
+    "slices": slices,
+    "readings": lambda text: pinyin.bopomofo(text.replace("a", "银行")),
+}
+
+
+@pytest.mark.parametrize("part", NASTY)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_takes_time_in_proportion(step: str, part: str) -> None:
+    text = repeated(part)
+    started = process_time()
+    STEPS[step](text)
+    assert process_time() - started < MOST_S
+
+
+RULES_OF = [
+    auto,
+    dictionary,
+    english_heteronyms,
+    english_tokens,
+    markup,
+    normalize,
+    normalize_cjk,
+    normalize_english,
+    numbers,
+    phonemes,
+]
+SLOW_TO_SCAN = [
+    "1",
+    "1 ",
+    "1,",
+    "1.",
+    "1-",
+    "a",
+    "a ",
+    "A-",
+    "I",
+    "[",
+    "(",
+    "<",
+    "<a ",
+    "*",
+    "**a ",
+    "_a",
+    "`",
+    "&a",
+    "#",
+    "人",
+    "人1-",
+    "一",
+    "http://a",
+    "^1",
+    "\n",
+    " ",
+    "-",
+    ":)",
+    "a.",
+    "a,",
+    "read ",
+    "2万",
+    "$1",
+]
+
+
+def rules() -> Iterator[tuple[str, re.Pattern[str]]]:
+    """The regular expressions of the modules that prepare a text, by their names."""
+    for module in RULES_OF:
+        for name, value in vars(module).items():
+            if isinstance(value, re.Pattern):
+                yield f"{module.__name__}.{name}", value
+            elif isinstance(value, list) and value and isinstance(value[0], tuple):
+                yield from (
+                    (f"{module.__name__}.{name}", pattern) for pattern, *_ in value if isinstance(pattern, re.Pattern)
+                )
+
+
+@pytest.mark.parametrize("part", SLOW_TO_SCAN)
+def test_every_rule_scans_a_long_text_in_proportion(part: str) -> None:
+    text = (part * 100_000)[:100_000]
+    for name, pattern in rules():
+        started = process_time()
+        for _ in pattern.finditer(text):
+            pass
+        assert process_time() - started < MOST_S, name
+
+
+def test_slices_are_the_spans_of_the_characters_asked_for() -> None:
+    cut = _Slices([Span("ab", "en"), Span("你", "zh"), Span("c", "en")])
+    assert cut.between(1, 3) == [Span("b", "en"), Span("你", "zh")]
+    assert cut.between(2, 4) == [Span("你", "zh"), Span("c", "en")]
+    assert cut.between(0, 0) == []
+    assert _Slices([]).between(0, 1) == []
+
+
+def test_the_check_is_called_before_each_sentence_and_ends_the_preparation() -> None:
+    calls: list[None] = []
+
+    class Cancelled(Exception):
+        pass
+
+    def check() -> None:
+        calls.append(None)
+        if len(calls) == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        prepare("One. Two. Three. Four. Five.", "cjke_cleaners2", SYMBOLS["cjke_cleaners2"], check=check)
+    assert len(calls) == 3
+
+
+def test_a_text_that_takes_too_long_is_refused() -> None:
+    with pytest.raises(PreparationTooLong, match="0 seconds"):
+        prepare("One. Two.", "cjke_cleaners2", SYMBOLS["cjke_cleaners2"], timeout_s=0)
+    assert issubclass(PreparationTooLong, TextError)
+
+
+def test_marks_beyond_those_of_any_script_are_left_out() -> None:
+    assert unify("a" + "\u0301" * 1000) == "á" + "\u0301" * 29
+    assert unify("a\u0323\u0301") == "\u1ea1\u0301"

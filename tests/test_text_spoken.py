@@ -1,0 +1,44 @@
+"""Texts as people and programs write them, and the words that they must become: the tables in golden/spoken/."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vits.text import clean, prepare
+from vits.text.english import arpabet_to
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+SYMBOLS: list[str] = json.loads((GOLDEN / "text/symbols.json").read_text(encoding="utf-8"))["cjke_cleaners2"]
+ROWS: list[Any] = [
+    pytest.param(row, id=f"{path.stem}-{row['language']}-{row['text'][:30]!r}")
+    for path in sorted((GOLDEN / "spoken").glob("*.json"))
+    for row in json.loads(path.read_text(encoding="utf-8"))
+]
+
+
+def heard(cleaned: str, language: str) -> str:
+    """What a listener can tell apart: no marks, and blanks only where they part English words."""
+    heard = "".join(" " if character in ",.!?…~-" else character for character in cleaned if character in SYMBOLS)
+    return " ".join(heard.split()) if language == "en" else "".join(heard.split())
+
+
+def exact(words: str, language: str) -> str:
+    """The words as the cleaner has them, without any preparation; ARPAbet stands between two @."""
+    if language == "auto":
+        return clean(words, "cjke_cleaners2")
+    tag = f"[{language.upper()}]"
+    parts = re.split("@([^@]*)@", words)
+    parts[::2] = [clean(f"{tag}{part}{tag}", "cjke_cleaners2") if part.strip() else "" for part in parts[::2]]
+    parts[1::2] = [arpabet_to("to_ipa2", phones) for phones in parts[1::2]]
+    return " ".join(parts)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_text_is_spoken_in_the_right_words(row: dict[str, str]) -> None:
+    language = row["language"]
+    prepared = prepare(row["text"], "cjke_cleaners2", SYMBOLS, language)
+    spoken = " ".join(sentence.cleaned for sentence in prepared.sentences)
+    assert heard(spoken, language) == heard(exact(row["words"], language), language), prepared.sentences[0].normalized

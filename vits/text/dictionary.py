@@ -1,0 +1,126 @@
+"""A dictionary of the user's own: how written forms are spoken, in other words or in phonemes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from vits.errors import BadDictionary
+from vits.text import phonemes
+from vits.text.phonemes import Pronunciations
+from vits.text.rules import fold
+
+MAX_ENTRIES = 10_000
+MAX_WRITTEN = 100
+MAX_SPOKEN = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How one written form is spoken."""
+
+    written: str
+    spoken: str
+    case_sensitive: bool = False
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Entries by their written form. Equal ones have equal hashes, so they can be part of a key."""
+
+    entries: tuple[Entry, ...] = ()
+
+    @classmethod
+    def read(cls, table: Mapping[str, object], where: str = "replace") -> Dictionary:
+        """The dictionary of a table: written form -> spoken form, or -> {spoken = "...", case = true}.
+
+        A spoken form is text, ARPAbet ("HH AH0 L OW1"), pinyin ("hang2 zhang3"), or the voice's symbols between [[ and
+        ]].
+
+        Raises:
+            BadDictionary: an entry is not usable; the message names it.
+
+        """
+        if not isinstance(table, Mapping):
+            raise BadDictionary(f"{where} is {type(table).__name__}, expected a table of written and spoken forms")
+        if len(table) > MAX_ENTRIES:
+            raise BadDictionary(f"{where} has {len(table)} entries, expected at most {MAX_ENTRIES}")
+        return cls(tuple(_entry(written, spoken, where) for written, spoken in table.items()))
+
+    def over(self, other: Dictionary) -> Dictionary:
+        """A dictionary of these entries, and those of the other for forms that these lack."""
+        own = {entry.written for entry in self.entries}
+        return Dictionary(self.entries + tuple(entry for entry in other.entries if entry.written not in own))
+
+    def __bool__(self) -> bool:
+        """Whether there are any entries."""
+        return bool(self.entries)
+
+    @cached_property
+    def _by_start(self) -> dict[str, list[Entry]]:
+        """The entries by their first character without its case, longest first; exact ones before those of any case."""
+        by_start: dict[str, list[Entry]] = {}
+        for entry in sorted(self.entries, key=lambda entry: (-len(entry.written), not entry.case_sensitive)):
+            by_start.setdefault(fold(entry.written)[0], []).append(entry)
+        return by_start
+
+    def apply(self, text: str, pronunciations: Pronunciations, symbols: Collection[str]) -> str:
+        """The text with each written form as its spoken form, or as the character that stands for its phonemes."""
+        return "".join(self._applied(text, pronunciations, symbols)) if self.entries else text
+
+    def _applied(self, text: str, pronunciations: Pronunciations, symbols: Collection[str]) -> Iterator[str]:
+        folded = "".join(fold(character)[:1] for character in text)
+        kept = position = 0
+        while position < len(text):
+            entry = self._at(text, folded, position)
+            if entry is None:
+                position += 1
+                continue
+            yield text[kept:position]
+            written = text[position : position + len(entry.written)]
+            phones = entry.spoken.removeprefix("[[").removesuffix("]]")
+            is_plain = phones == entry.spoken and not phonemes.is_notation(phones, entry.written)
+            pronunciation = None if is_plain else phonemes.read(phones, written, symbols)
+            yield pronunciations.stand_in(pronunciation) if pronunciation else phones
+            kept = position = position + len(entry.written)
+        yield text[kept:]
+
+    def _at(self, text: str, folded: str, position: int) -> Entry | None:
+        """The longest entry that is written here, and not in a word of a script with blanks between words."""
+        for entry in self._by_start.get(folded[position], ()):
+            end = position + len(entry.written)
+            found = (
+                text[position:end] == entry.written
+                if entry.case_sensitive
+                else (folded[position:end] == fold(entry.written))
+            )
+            if found and not _is_inside(text, position) and not _is_inside(text, end):
+                return entry
+        return None
+
+
+def _is_spaced(character: str) -> bool:
+    """Whether the character belongs to a script that has blanks between words."""
+    return character.isalnum() and not "\u0e00" <= character <= "\u0eff" and character < "\u1100"
+
+
+def _is_inside(text: str, position: int) -> bool:
+    return 0 < position < len(text) and _is_spaced(text[position - 1]) and _is_spaced(text[position])
+
+
+def _entry(written: str, spoken: object, where: str) -> Entry:
+    case_sensitive: object = False
+    if isinstance(spoken, Mapping):
+        if unknown := set(spoken) - {"spoken", "case"}:
+            raise BadDictionary(f"{where}: {written!r}: unknown key {sorted(unknown)[0]!r}; known are spoken, case")
+        case_sensitive, spoken = spoken.get("case", False), spoken.get("spoken")
+    if not isinstance(written, str) or not 0 < len(written) <= MAX_WRITTEN or written != written.strip():
+        raise BadDictionary(
+            f"{where}: {str(written)[:40]!r}: expected 1 to {MAX_WRITTEN} characters, no blank at the ends"
+        )
+    if not isinstance(spoken, str) or len(spoken) > MAX_SPOKEN:
+        raise BadDictionary(f"{where}: {written!r}: the spoken form is no text of at most {MAX_SPOKEN} characters")
+    if not isinstance(case_sensitive, bool):
+        raise BadDictionary(f"{where}: {written!r}: case is {case_sensitive!r}, expected true or false")
+    return Entry(written, phonemes.without_private(spoken), case_sensitive)

@@ -1,0 +1,70 @@
+"""espeak-ng as Piper has it: a text's phonemes clause by clause, with the mark that ends each, in any of its voices.
+
+The library and its data are inside the piper-tts package (GPL-3.0), which is optional; nothing else of it is loaded.
+Other builds of espeak-ng, such as that of the espeakng-loader package, write some sounds differently.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+from vits.errors import MissingLibrary, TextError
+from vits.text.libraries import PACKAGES
+
+NEEDED_FOR = "Text in espeak-ng's phonemes"
+_lock = Lock()
+"""The library has one voice at a time."""
+
+
+class Clause(NamedTuple):
+    """A part of a text between two marks."""
+
+    phonemes: str
+    mark: str
+    """The mark that ends it: one of . ? ! , : ; or "" for others."""
+    ends_sentence: bool
+
+
+def _package() -> Path | None:
+    """The folder of the piper-tts package, which is not imported: it would import ONNX Runtime."""
+    spec = importlib.util.find_spec("piper")
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+
+
+def missing_packages() -> tuple[str, ...]:
+    """The packages to install, as pip takes them, where espeak-ng is not there."""
+    return PACKAGES[NEEDED_FOR] if _package() is None else ()
+
+
+@cache
+def _library() -> Any:
+    folder = _package()
+    files = [folder / f"espeakbridge{suffix}" for suffix in EXTENSION_SUFFIXES] if folder else []
+    file = next((file for file in files if file.is_file()), None)
+    if folder is None or file is None:
+        raise MissingLibrary(NEEDED_FOR, PACKAGES[NEEDED_FOR])
+    spec = importlib.util.spec_from_file_location(
+        "espeakbridge", file, loader=ExtensionFileLoader("espeakbridge", str(file))
+    )
+    assert spec is not None
+    library = importlib.util.module_from_spec(spec)
+    library.initialize(str(folder / "espeak-ng-data"))
+    return library
+
+
+def clauses(text: str, voice: str) -> list[Clause]:
+    """The clauses of a text. Raises MissingLibrary, and TextError where espeak-ng has no such voice."""
+    with _lock:
+        library = _library()
+        try:
+            library.set_voice(voice)
+        except (RuntimeError, ValueError):
+            raise TextError(f"espeak-ng has no voice {voice!r}, which this model needs") from None
+        return [
+            Clause(phonemes or "", mark, ends) for phonemes, mark, ends in library.get_phonemes(text.replace("\0", " "))
+        ]

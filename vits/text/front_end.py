@@ -1,0 +1,163 @@
+"""What turns text into a voice's symbol ids, whatever the voice's format: one interface, and what its kinds share."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from vits.errors import BadDictionary, UnknownLanguage, UnspeakableText
+from vits.text import cleaners, preparation, sentences
+from vits.text.dictionary import Dictionary
+from vits.text.preparation import MAX_CHARACTERS, MAX_SECONDS, MAX_SYMBOLS, NO_DICTIONARY, Prepared, Sentence, in_time
+from vits.text.sentences import NO_PAUSE_S, Piece
+
+
+class FrontEnd(Protocol):
+    """What a voice's text goes through."""
+
+    @property
+    def name(self) -> str:
+        """What it is called: a cleaner, or the engine and language that it follows."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that it can speak."""
+
+    @property
+    def missing_packages(self) -> tuple[str, ...]:
+        """The Python packages that must be installed before it can speak, as pip takes them; most need none."""
+
+    def prepare(
+        self,
+        text: str,
+        lang: str = "auto",
+        declared_languages: Sequence[str] = (),
+        normalize: bool = True,
+        check: Callable[[], None] | None = None,
+        timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
+    ) -> Prepared:
+        """The sentences of a text in symbol ids; what vits.text.prepare says of arguments and errors holds here."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanerFrontEnd:
+    """One of the cleaners of VITS and VITS-fast-fine-tuning, with a voice's symbols."""
+
+    name: str
+    symbols: tuple[str, ...]
+    add_blank: bool
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that the cleaner has front ends for."""
+        return cleaners.languages(self.name)
+
+    @property
+    def missing_packages(self) -> tuple[str, ...]:
+        """None: a cleaner speaks several languages, and a text in one that lacks a package says so."""
+        return ()
+
+    def prepare(
+        self,
+        text: str,
+        lang: str = "auto",
+        declared_languages: Sequence[str] = (),
+        normalize: bool = True,
+        check: Callable[[], None] | None = None,
+        timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
+    ) -> Prepared:
+        """The sentences of a text in symbol ids."""
+        return preparation.prepare(
+            text,
+            self.name,
+            self.symbols,
+            lang,
+            declared_languages=declared_languages,
+            normalize=normalize,
+            add_blank=self.add_blank,
+            check=check,
+            timeout_s=timeout_s,
+            dictionary=dictionary,
+        )
+
+
+class Reading(NamedTuple):
+    """What a front end makes of one sentence."""
+
+    written: str
+    """The part of the text that it is."""
+    cleaned: str
+    """Its symbols, those that the voice lacks included."""
+    ids: tuple[int, ...]
+    """What the voice is to speak; none where the part has nothing to speak."""
+
+
+def prepared(
+    text: str,
+    read: Callable[[str], list[Reading]],
+    dropped: Counter[str],
+    check: Callable[[], None] | None,
+    timeout_s: float,
+    hidden: re.Pattern[str] | None = None,
+) -> Prepared:
+    """The sentences of a text, cut as all texts here are, and read by a front end that knows one language.
+
+    Args:
+        text: what is to be spoken.
+        read: what reads a piece of text; it may find several sentences in it.
+        dropped: what `read` counts characters in that it cannot read.
+        check: called before each piece; what it raises ends the preparation.
+        timeout_s: how long the preparation may take.
+        hidden: what must not be cut, for its marks end no sentences.
+
+    Raises:
+        PreparationTooLong: it took longer than that.
+        UnspeakableText: nothing in the text can be spoken.
+
+    """
+    check = in_time(check, timeout_s)
+    text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
+    dropped.update(re.findall("[\ud800-\udfff]", text))
+    text = re.sub("[\ud800-\udfff]", "", text)
+    outline = hidden.sub(lambda match: len(match[0]) * "x", text) if hidden else text
+    spoken: list[Sentence] = []
+    waiting = sentences.split(outline, MAX_CHARACTERS)[::-1]
+    while waiting:
+        check()
+        piece = waiting.pop()
+        readings = read(text[piece.start : piece.end])
+        if any(len(reading.ids) > 2 * MAX_SYMBOLS for reading in readings) and piece.end - piece.start > 1:
+            waiting += _halves(outline, piece)[::-1]
+            continue
+        found = [reading for reading in readings if reading.ids]
+        for reading in found:
+            pause_s = piece.pause_s if reading is found[-1] else NO_PAUSE_S
+            spoken.append(Sentence(reading.written, reading.written, reading.cleaned, reading.ids, pause_s))
+    if not spoken:
+        raise UnspeakableText("nothing in this text can be spoken")
+    return Prepared(tuple(spoken), dict(dropped))
+
+
+def _halves(text: str, piece: Piece) -> list[Piece]:
+    first, second = sentences.halves(text[piece.start : piece.end])
+    return [
+        Piece(piece.start + first.start, piece.start + first.end, first.pause_s),
+        Piece(piece.start + second.start, piece.start + second.end, piece.pause_s),
+    ]
+
+
+def check_language(lang: str, front_end: FrontEnd) -> None:
+    """Raise UnknownLanguage where a text's language is not the front end's."""
+    if lang not in ("auto", *front_end.languages):
+        raise UnknownLanguage(f"{front_end.name} speaks {', '.join(front_end.languages)}, but not {lang}")
+
+
+def refuse_dictionary(dictionary: Dictionary, front_end: FrontEnd) -> None:
+    """Raise BadDictionary where a text comes with a dictionary and its front end has no use for one."""
+    if dictionary:
+        raise BadDictionary(f"{front_end.name} takes no dictionary; only the cleaners of VITS do")
