@@ -47,6 +47,8 @@ class Host(Protocol):
     """The service."""
 
     max_text_chars: int
+    unloaded: Mapping[str, Sequence[str]]
+    """The speakers of the models that are configured but not loaded, by the model's name."""
     aliases: Mapping[str, str]
     """The names that models.toml gives to speakers besides their own."""
 
@@ -61,9 +63,6 @@ class Host(Protocol):
 
     def voice(self, name: str | None) -> VoiceEntry | None:
         """The loaded speaker whom a request means by this name (None: by none at all), if there is one."""
-
-    def unloaded(self) -> Sequence[str]:
-        """The names of the models that are configured but not loaded."""
 
     async def answer(
         self, request: Request, parameters: Parameters, headers: Mapping[str, str] | None = None
