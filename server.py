@@ -7,6 +7,7 @@
     GET  /health                 what is loaded and in force; 503 until ready
     POST /v1/audio/speech        as OpenAI's API has it; GET /v1/models and /v1/audio/voices say what it takes
     GET  /voice/vits?text=&id=   as vits-simple-api has it; /voice/speakers lists the ids
+    GET  /legado.json?speaker=   a source for the reader Legado; /legado.svg is its QR code
     GET  /metrics                counts and times for Prometheus
     GET  /openapi.json           every route, parameter and answer, for programs; /docs shows it to people
 
@@ -41,7 +42,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service import audio, environment, openai, pages, process, vits_simple_api
+from service import audio, environment, legado, openai, pages, process, vits_simple_api
 from service.access import Key
 from service.errors import ErrorAnswers, Refusal
 from service.host import VoiceEntry, listed
@@ -75,7 +76,7 @@ LoadVoice = Callable[[Path, Path | None, str], Voice]
 """What loads a checkpoint and its config, if it has one of its own, in a precision."""
 
 PROTOCOLS = (openai, vits_simple_api)
-"""The protocols of others: modules with routes, the prefix of their paths, and the shape of an error."""
+"""The protocols of others with errors of their own: modules with routes, a prefix of paths, and an error's shape."""
 EXIT_START_FAILED = 3
 """uvicorn's own code for an application that could not start."""
 
@@ -727,6 +728,7 @@ def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = lo
             Route("/health", service.health),
             Route("/metrics", metrics.answer),
             *(route for protocol in PROTOCOLS for route in protocol.routes(service)),
+            *legado.routes(service),
         ],
         middleware=middleware(metrics, settings.cors_origins, answers),
         exception_handlers=answers.handlers(VitsError),

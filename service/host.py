@@ -47,10 +47,12 @@ class Host(Protocol):
     """The service."""
 
     max_text_chars: int
-    unloaded: Mapping[str, Sequence[str]]
-    """The speakers of the models that are configured but not loaded, by the model's name."""
     aliases: Mapping[str, str]
     """The names that models.toml gives to speakers besides their own."""
+
+    @property
+    def unloaded(self) -> Mapping[str, Sequence[str]]:
+        """The speakers of the models that are configured but not loaded, by the model's name."""
 
     def admit(self, request: Request) -> None:
         """Raise a Refusal where the key is missing or the models are still loading."""

@@ -744,6 +744,22 @@ def test_everything_that_can_be_used_has_a_name(visit: Visitor) -> None:
     assert page.get_by_role("status").count() >= 1
 
 
+def test_legado_gets_a_link_and_its_code_for_the_chosen_voice(visit: Visitor) -> None:
+    visited = visit()
+    page = visited.page
+    page.get_by_text("Read novels with this voice in Legado").click()
+    for voice in ("solo", "trio/bob"):
+        page.get_by_label("Voice", exact=True).select_option(voice)
+        link = page.get_by_role("link", name="Import into Legado").get_attribute("href")
+        source = parse_qs(urlsplit(str(link)).query)["src"][0]
+        assert str(link).startswith("legado://import/httpTTS?src=http")
+        assert parse_qs(urlsplit(source).query) == {"speaker": [voice]}
+        assert json.loads(page.evaluate("(url) => fetch(url).then((answer) => answer.text())", source))["url"]
+        page.wait_for_function("document.getElementById('legado-code').naturalWidth > 100")
+        assert parse_qs(urlsplit(str(page.locator("#legado-code").get_attribute("src"))).query) == {"speaker": [voice]}
+    expect(page.get_by_text("This address works on this machine only.")).to_be_visible()
+
+
 def test_the_interface_is_chinese_where_the_browser_is(visit: Visitor) -> None:
     english, chinese = visit(), visit(locale="zh-CN")
     expect(chinese.page.get_by_role("button", name="朗读")).to_be_enabled()
@@ -771,7 +787,7 @@ def test_text_can_be_read_in_both_schemes(visit: Visitor, scheme: str) -> None:
     visited = visit(color_scheme=scheme)
     visited.speak("Snow ☃ in a winter's night.")
     visited.page.get_by_role("button", name="Stop").click()
-    visited.page.get_by_label("Text", exact=True).fill("x" * 2001)
+    visited.page.get_by_label("Text", exact=True).fill("x" * 4097)
     visited.page.get_by_role("button", name="Speak").click()
     visited.page.evaluate("showFault(new Fault('unauthorized'))")
     visited.page.wait_for_timeout(300)  # The buttons' colours take 0.15 s to change.

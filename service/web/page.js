@@ -564,6 +564,7 @@ function fillFormats(formats) {
 
 function changeVoice() {
     const voice = voices.get($("voice").value);
+    showLegado();
     const before = $("lang").value;
     const automatic = new Option(t("Automatic"), "auto");
     const several = voice.languages.length > 1;
@@ -657,6 +658,16 @@ function checkSeed() {
 // ---- Links and files ----
 
 /** The address of this page with every setting after the #, which browsers never send, so the text stays out of logs. */
+/** The link and the code by which a phone imports the chosen voice; with the key, which Legado needs too. */
+function showLegado() {
+    if (!$("legado").open || voices.size === 0) return;
+    const parameters = new URLSearchParams({speaker: $("voice").value, ...(apiKey ? {key: apiKey} : {})});
+    const source = new URL(`legado.json?${parameters}`, location.href);
+    $("legado-link").href = `legado://import/httpTTS?src=${encodeURIComponent(source.href)}`;
+    $("legado-code").src = `legado.svg?${parameters}`;
+    $("legado-local").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+}
+
 function linkToThis() {
     const parameters = soundParameters();
     parameters.set("lang", $("lang").value);
@@ -758,6 +769,7 @@ function listen() {
             speak();
         }
     };
+    $("legado").addEventListener("toggle", showLegado);
     for (const name of ["play", "pause", "ended", "seeked", "loadedmetadata"]) audio.addEventListener(name, render);
     audio.onerror = () => {
         if (audio.hasAttribute("src")) showFault(new Fault("not_playable"));

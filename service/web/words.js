@@ -37,6 +37,11 @@ const CHINESE = {
     "speaks": "朗读",
     "stops": "停止",
     "For programs: the API": "给程序用：API",
+    "Read novels with this voice in Legado": "在“阅读”（Legado）里用这个声音听书",
+    "Scan this code with the phone that has Legado, or open the link there.": "用装有“阅读”的手机扫描这个二维码，或在手机上打开链接。",
+    "This address works on this machine only. Open this page by the address that the phone can reach.": "这个地址只在本机有效。请用手机能访问的地址打开本页。",
+    "Import into Legado": "导入到“阅读”",
+    "QR code of the link": "链接的二维码",
 
     "{count} of {limit} characters": "{count} / {limit} 字",
     "{count} characters": "{count} 字",
@@ -127,7 +132,7 @@ function t(english, values = {}) {
 function translate() {
     document.documentElement.lang = locale === "zh" ? "zh-CN" : "en";
     for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.textContent);
-    for (const [attribute, marker] of [["placeholder", "data-t-placeholder"], ["aria-label", "data-t-label"]]) {
+    for (const [attribute, marker] of [["placeholder", "data-t-placeholder"], ["aria-label", "data-t-label"], ["alt", "data-t-alt"]]) {
         for (const element of document.querySelectorAll(`[${marker}]`)) element.setAttribute(attribute, t(element.getAttribute(marker)));
     }
 }
