@@ -54,6 +54,8 @@ class Recipe:
     name: str
     teachers: Mapping[str, Teacher]
     """Who speaks the corpus, by the name of the speaker that is taught; several make a voice of several speakers."""
+    also: tuple[Teacher, ...] = ()
+    """What the one speaker of a voice learns besides: the same person in other languages."""
     sentences: int = 4000
     """The most sentences that each teacher speaks."""
     start_from: tuple[str, str | None] | None = None
@@ -114,6 +116,11 @@ class Recipe:
         return tuple(self.teachers) if len(self.teachers) > 1 else ()
 
     @property
+    def taught(self) -> list[tuple[str, Teacher]]:
+        """Return who is taught by whom; one speaker several times, if in several languages."""
+        return [*self.teachers.items(), *((name, teacher) for name in self.teachers for teacher in self.also)]
+
+    @property
     def frame_s(self) -> float:
         """Return the seconds of one latent frame."""
         return self.hop_length / self.sample_rate_hz
@@ -157,7 +164,9 @@ class Recipe:
 
     def _languages(self) -> dict[str, list[str]] | list[str]:
         """Return what each speaker speaks, or the one voice."""
-        spoken = {name: [teacher.language] for name, teacher in self.teachers.items()}
+        spoken: dict[str, list[str]] = {}
+        for name, teacher in self.taught:
+            spoken.setdefault(name, []).append(teacher.language)
         return spoken if self.speakers else next(iter(spoken.values()))
 
 
@@ -165,6 +174,9 @@ FLITE_SLT = Teacher("flite", "slt", "en")
 FLITE_RMS = Teacher("flite", "rms", "en")
 MEI = Teacher("openjtalk", "mei_normal", "ja")
 CMN = Teacher("espeak", "cmn+Annie", "zh")  # whose tones are wide, and high enough to be learnt
+MIRA = {lang: Teacher("kokoro", "af_heart+jf_alpha+zf_xiaoxiao", lang) for lang in ("en", "ja", "zh")}
+"""A woman whom Kokoro speaks without an accent in each of the three: the mean of one of its voices of each."""
+KUMO = {lang: Teacher("kokoro", "jm_kumo", lang) for lang in ("en", "ja", "zh")}
 
 
 def _from_trio(name: str, teacher: Teacher, speaker: str, use_sdp: bool = True) -> Recipe:
@@ -174,7 +186,7 @@ def _from_trio(name: str, teacher: Teacher, speaker: str, use_sdp: bool = True) 
 
 def _with_phases(recipe: Recipe, win_length: int, fundamental_hz: tuple[float, float]) -> Recipe:
     """Return the recipe of a voice whose latents are taught the phase of its fundamental besides."""
-    pitches = {recipe.name: fundamental_hz}
+    pitches = dict.fromkeys(recipe.teachers, fundamental_hz)
     return replace(recipe, win_length=win_length, fundamental_hz=pitches, stages=LEARN_PHASES)
 
 
@@ -186,5 +198,10 @@ RECIPES = {
         _with_phases(_from_trio("rms", FLITE_RMS, "amy"), 512, (60.0, 160.0)),
         _from_trio("mei", MEI, "mei"),
         _with_phases(_from_trio("cmn", CMN, "ling"), 256, (110.0, 240.0)),
+        _with_phases(
+            Recipe("mira-zh", {"mira": MIRA["zh"]}, start_from=("cmn", None), use_sdp=True), 256, (140.0, 325.0)
+        ),
+        Recipe("mira-en", {"mira": MIRA["en"]}, start_from=("slt", None), use_sdp=True, stages=FINE_TUNE),
+        Recipe("mira-ja", {"mira": MIRA["ja"]}, start_from=("mei", None), use_sdp=True, stages=FINE_TUNE),
     )
 }

@@ -68,13 +68,14 @@ class Corpus:
         self.durations: list[np.ndarray] = []
         self.samples: list[np.ndarray] = []
         self.speakers: list[int] = []
-        for speaker, teacher in enumerate(recipe.teachers.values()):
+        speakers = list(recipe.teachers)
+        for name, teacher in recipe.taught:
             data = np.load(corpus_path(teacher))
             symbols_ends, frames_each = np.cumsum(data["symbols_each"])[:-1], data["frames_each"]
             self.ids += np.split(data["ids"], symbols_ends)
             self.durations += np.split(data["frames"], symbols_ends)
             self.samples += np.split(data["samples"], np.cumsum(frames_each * recipe.hop_length)[:-1])
-            self.speakers += [speaker] * len(frames_each)
+            self.speakers += [speakers.index(name)] * len(frames_each)
         frames = np.array([durations.sum() for durations in self.durations])
         self.order = [int(i) for i in np.argsort(frames, kind="stable") if frames[i] >= recipe.segment_frames]
 
