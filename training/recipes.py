@@ -14,7 +14,7 @@ RUNS = Path(__file__).parent / "runs"
 CJKE_SYMBOLS = tuple(SYMBOLS["cjke_cleaners2"])
 
 
-Taught = Literal["latents", "decoder", "all"]
+Taught = Literal["latents", "text", "decoder", "autoencoder", "contest", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,9 @@ class Stage:
     """A stretch of training in which some parts of the network are taught."""
 
     teaches: Taught
-    """The latents of text and recording, without the decoder; the decoder alone, by a recording's latents; or all, half
-    of the segments from text alone, and with the judges."""
+    """The latents of text and recording, without the decoder; those of text alone; the decoder alone, by a recording's
+    latents; the posterior encoder and the decoder as an autoencoder, or likewise with the judges; or all, half of the
+    segments from text alone, and with the judges."""
     steps: int
     learning_rate: float
     learning_rate_end: float
@@ -45,6 +46,13 @@ LEARN_PHASES = (
     Stage("all", 1000, 2e-4, 4e-5),
 )
 """From weights that were taught none."""
+TWO_CORES = (
+    Stage("autoencoder", 20000, 5e-4, 2e-4),
+    Stage("contest", 10000, 2e-4, 1e-4),
+    Stage("text", 20000, 6e-4, 1e-4),
+    Stage("all", 2000, 1e-4, 3e-5),
+)
+"""For a large network: the costly decoder first, by the recordings' own latents; text afterwards, in cheap steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +198,25 @@ def _with_phases(recipe: Recipe, win_length: int, fundamental_hz: tuple[float, f
     return replace(recipe, win_length=win_length, fundamental_hz=pitches, stages=LEARN_PHASES)
 
 
+def _trilingual(name: str, teachers: Mapping[str, Teacher]) -> Recipe:
+    """Return the recipe of one speaker of three languages, at the teacher's own rate."""
+    decoder = {
+        "resblock": "2",
+        "resblock_kernel_sizes": [3, 5, 7],
+        "resblock_dilation_sizes": [[1, 2], [2, 6], [3, 12]],
+        "upsample_rates": [8, 8, 4],
+        "upsample_initial_channel": 256,
+        "upsample_kernel_sizes": [16, 16, 8],
+    }
+    return Recipe(
+        name, {name: teachers["en"]}, also=(teachers["zh"], teachers["ja"]), use_sdp=True, sample_rate_hz=24000,
+        hidden_channels=160, filter_channels=640, n_layers=6, decoder=decoder, most_frames=750,
+        most_frames_a_symbol=80, stages=TWO_CORES,
+    )  # fmt: skip
+
+
+SHIPPED = ("cmn", "mei", "rms", "slt", "trio")
+"""The recipes whose voices come with the project."""
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -203,5 +230,7 @@ RECIPES = {
         ),
         Recipe("mira-en", {"mira": MIRA["en"]}, start_from=("slt", None), use_sdp=True, stages=FINE_TUNE),
         Recipe("mira-ja", {"mira": MIRA["ja"]}, start_from=("mei", None), use_sdp=True, stages=FINE_TUNE),
+        _trilingual("mira", MIRA),
+        _trilingual("kumo", KUMO),
     )
 }
