@@ -62,7 +62,7 @@ def test_whispers_weights_are_joined_from_their_parts(tmp_path: Path, monkeypatc
         (data / f"model.bin.part{n}").write_bytes(part)
         for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
             (data / name).write_text(f"{name} {n}")
-    monkeypatch.setattr(judges.importlib.resources, "files", lambda package: tmp_path / package)
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path / package)
     made = judges.joined_weights(tmp_path / "whisper")
     assert (made / "model.bin").read_bytes() == b"beginend"
     assert (made / "tokenizer.json").read_text() == "tokenizer.json 1"

@@ -11,6 +11,7 @@ from training.kokoro import RATE_HZ
 from training.recipes import RECIPES, Recipe
 from training.shards import Said
 from training.teachers import Speech, Teacher
+from training.texts import HELD_OUT
 
 TEACHER = Teacher("kokoro", "nobody", "en")
 PHONES = [(" ", 0.0, 0.1), ("haɪ", 0.1, 0.4), (" ", 0.4, 0.8)]
@@ -95,8 +96,8 @@ def test_teachers_take_turns_and_processes_share_what_is_missing(runs: Path, mon
 
 
 def test_held_out_sentences_are_never_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
-    held_out = (speech.HELD_OUT / "en.txt").read_text("utf-8").splitlines()
-    monkeypatch.setitem(speech.SPOKEN, "en", (lambda: [*held_out, "It was late."],))
+    held_out = (HELD_OUT / "en.txt").read_text("utf-8").splitlines()
+    monkeypatch.setitem(corpus.SPOKEN, "en", (lambda: [*held_out, "It was late."],))
     texts = speech.texts(TEACHER)
     assert "It was late." in texts
     assert not set(texts) & set(held_out)
