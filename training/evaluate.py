@@ -39,6 +39,8 @@ Synthesis = Callable[[str], list[Samples]]
 
 MODELS = Path(__file__).parent.parent / "models.toml"
 PICTURED = {"en": "Hello from two small cores.", "ja": "今日は、お元気ですか。", "zh": "你好，今天天气很好。"}
+UNLISTED = {"noise_scale": 0.3, "noise_scale_w": 0.2}
+"""How a voice speaks that models.toml does not list."""
 BEFORE_S, AFTER_S = 0.008, 0.05
 """How much of an utterance's beginning and end is to be silent."""
 CLIPPED = 0.999
@@ -82,7 +84,7 @@ class Speaker:
 
         voice = load_voice(self.folder / "G.pth", self.folder / "config.json", precision="float32")
         tables = tomllib.loads(MODELS.read_text("utf-8"))["models"]
-        table: dict[str, Any] = next((table for table in tables if table["name"] == self.recipe.name), {})
+        table: dict[str, Any] = next((table for table in tables if table["name"] == self.recipe.name), UNLISTED)
         scales = {key: table[key] for key in ("noise_scale", "noise_scale_w", "length_scale") if key in table}
         speaker = self.recipe.speakers.index(self.name) if self.recipe.speakers else 0
 

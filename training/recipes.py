@@ -46,6 +46,12 @@ LEARN_PHASES = (
     Stage("all", 1000, 2e-4, 4e-5),
 )
 """From weights that were taught none."""
+SHORT = (
+    Stage("latents", 600, 8e-4, 3e-4),
+    Stage("decoder", 900, 4e-4, 1e-4),
+    Stage("all", 250, 2e-4, 5e-5),
+)
+"""What two busy cores do in an hour."""
 TWO_CORES = (
     Stage("autoencoder", 20000, 5e-4, 2e-4),
     Stage("contest", 10000, 2e-4, 1e-4),
@@ -192,10 +198,12 @@ def _from_trio(name: str, teacher: Teacher, speaker: str, use_sdp: bool = True) 
     return Recipe(name, {name: teacher}, start_from=("trio", speaker), use_sdp=use_sdp, stages=FINE_TUNE)
 
 
-def _with_phases(recipe: Recipe, win_length: int, fundamental_hz: tuple[float, float]) -> Recipe:
+def _with_phases(
+    recipe: Recipe, win_length: int, fundamental_hz: tuple[float, float], stages: tuple[Stage, ...] = LEARN_PHASES
+) -> Recipe:
     """Return the recipe of a voice whose latents are taught the phase of its fundamental besides."""
     pitches = dict.fromkeys(recipe.teachers, fundamental_hz)
-    return replace(recipe, win_length=win_length, fundamental_hz=pitches, stages=LEARN_PHASES)
+    return replace(recipe, win_length=win_length, fundamental_hz=pitches, stages=stages)
 
 
 def _trilingual(name: str, teachers: Mapping[str, Teacher]) -> Recipe:
@@ -226,7 +234,14 @@ RECIPES = {
         _from_trio("mei", MEI, "mei"),
         _with_phases(_from_trio("cmn", CMN, "ling"), 256, (110.0, 240.0)),
         _with_phases(
-            Recipe("mira-zh", {"mira": MIRA["zh"]}, start_from=("cmn", None), use_sdp=True), 256, (140.0, 325.0)
+            Recipe("mira-zh", {"mira": MIRA["zh"]}, start_from=("cmn", None), use_sdp=True),
+            256,
+            (140.0, 325.0),
+            stages=(
+                Stage("latents", 600, 8e-4, 3e-4),
+                Stage("decoder", 900, 4e-4, 1e-4),
+                Stage("all", 250, 2e-4, 5e-5),
+            ),
         ),
         Recipe("mira-en", {"mira": MIRA["en"]}, start_from=("slt", None), use_sdp=True, stages=FINE_TUNE),
         Recipe("mira-ja", {"mira": MIRA["ja"]}, start_from=("mei", None), use_sdp=True, stages=FINE_TUNE),

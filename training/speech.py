@@ -3,7 +3,8 @@
 The recipes' teachers take turns, a shard each, so that whatever there is when it ends is balanced. It can be stopped
 at any time, and several processes can share the work (`--part 0/2`, `--part 1/2`). With `--listen`, Whisper writes down
 what it hears in the shards that are there; `training.corpus`, which makes a corpus of them, leaves out sentences that
-it hears otherwise than they are written.
+it hears otherwise than they are written. `--pack FOLDER` writes them as Opus, to be carried to another machine's
+training/runs/speech.
 """
 
 import argparse
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("voices", nargs="+", choices=sorted(RECIPES), help="the recipes whose teachers speak")
     parser.add_argument("--hours", type=float, default=100.0, help="of speech in all, after which to stop")
     parser.add_argument("--listen", action="store_true", help="to what was said before, instead of speaking")
+    parser.add_argument("--pack", type=Path, help="the folder to pack what was said before into")
     parser.add_argument("--part", default="0/1", help="which of how many processes this one is")
     arguments = parser.parse_args()
     part, parts = map(int, arguments.part.split("/"))
@@ -98,6 +100,10 @@ def main() -> None:
     if arguments.listen:
         for teacher in teachers:
             listen(teacher)
+        return
+    if arguments.pack:
+        size = sum(shards.pack(teacher, arguments.pack) for teacher in teachers)
+        print(f"{size / 2**20:.1f} MiB -> {arguments.pack}")
         return
     seconds = 0.0
     for teacher, path, batch in missing(teachers, part, parts):

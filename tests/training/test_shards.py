@@ -44,6 +44,20 @@ def test_a_shard_is_read_as_it_was_written(tmp_path: Path) -> None:
         np.testing.assert_allclose(a.samples, b.samples, atol=1e-4)
 
 
+def test_shards_are_packed_with_all_that_a_corpus_needs(runs: Path, tmp_path: Path) -> None:
+    path = shards.folder(TEACHER) / "0000.jsonl"
+    shards.write(path, [sentence("Hi."), sentence("Hi there.")])
+    shards.write_hearings(path, ["hi", "high there"])
+    size = shards.pack(TEACHER, tmp_path / "packed")
+    packed = tmp_path / "packed" / shards.folder(TEACHER).name / "0000.jsonl"
+    assert size == sum(file.stat().st_size for file in packed.parent.iterdir())
+    assert size < sum(file.stat().st_size for file in path.parent.iterdir())
+    assert shards.read_hearings(packed) == ["hi", "high there"]
+    for a, b in zip(shards.read(path), shards.read(packed), strict=True):
+        assert (a.text, a.phones, a.rate_hz, len(a.samples)) == (b.text, b.phones, b.rate_hz, len(b.samples))
+        assert np.corrcoef(a.samples, b.samples)[0, 1] > 0.9
+
+
 def test_what_was_heard_is_kept_beside_a_shard(tmp_path: Path) -> None:
     path = tmp_path / "0000.jsonl"
     assert shards.read_hearings(path) is None
