@@ -237,11 +237,7 @@ RECIPES = {
             Recipe("mira-zh", {"mira": MIRA["zh"]}, start_from=("cmn", None), use_sdp=True),
             256,
             (140.0, 325.0),
-            stages=(
-                Stage("latents", 600, 8e-4, 3e-4),
-                Stage("decoder", 900, 4e-4, 1e-4),
-                Stage("all", 250, 2e-4, 5e-5),
-            ),
+            stages=SHORT,
         ),
         Recipe("mira-en", {"mira": MIRA["en"]}, start_from=("slt", None), use_sdp=True, stages=FINE_TUNE),
         Recipe("mira-ja", {"mira": MIRA["ja"]}, start_from=("mei", None), use_sdp=True, stages=FINE_TUNE),
