@@ -49,9 +49,10 @@ LEARN_PHASES = (
 SHORT = (
     Stage("latents", 600, 8e-4, 3e-4),
     Stage("decoder", 900, 4e-4, 1e-4),
+    Stage("text", 1200, 8e-4, 2e-4),
     Stage("all", 250, 2e-4, 5e-5),
 )
-"""What two busy cores do in an hour."""
+"""What two busy cores do in an hour and a half."""
 TWO_CORES = (
     Stage("autoencoder", 20000, 5e-4, 2e-4),
     Stage("contest", 10000, 2e-4, 1e-4),

@@ -1,4 +1,4 @@
-"""Let slow teachers speak: `python -m training.speech alpha --hours 3` adds shards to what they have said already.
+"""Let slow teachers speak: `python -m training.speech mira --hours 3` adds shards to what they have said already.
 
 The recipes' teachers take turns, a shard each, so that whatever there is when it ends is balanced. It can be stopped
 at any time, and several processes can share the work (`--part 0/2`, `--part 1/2`). With `--listen`, Whisper writes down
