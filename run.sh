@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: ./run.sh [uvicorn's options]     install what is missing, then serve on http://127.0.0.1:8000
 #        ./run.sh install                 install what is missing, and no more
+#        ./run.sh check PATH [TEXT]       say what the model at PATH is, and let it speak TEXT into a WAV beside it
 #        ./run.sh test [pytest's options] install the test requirements too, then run every check
 #
 # From the environment, each with its default:
@@ -225,6 +226,10 @@ install installed requirements.txt
 
 case ${1:-} in
     install) exit ;;
+    check)
+        shift
+        exec .venv/bin/python -m vits.check "$@"
+        ;;
     test)
         shift
         install installed-test requirements.txt vits/text/requirements-espeak.txt service/requirements-formats.txt \

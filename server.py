@@ -15,8 +15,6 @@ Limits: one process, one inference at a time. Requests take turns window by wind
 `max_waiting` recordings are made at once, the rest get 503 with Retry-After. Equal requests share one recording, which
 is kept while the cache has room; one without readers costs no more than the window under way. Memory is bounded by
 `cache_mb` and `max_waiting` recordings of `max_audio_s`, however slowly clients read. Users' text is never logged.
-
-A request goes down this file: settings, the pool of models, turns, then the way of a request and of its recording.
 """
 
 import asyncio
@@ -49,7 +47,7 @@ from service.access import Key
 from service.errors import ErrorAnswers, Refusal
 from service.host import VoiceEntry, listed
 from service.metrics import Metrics, Stopwatch
-from service.middleware import middleware
+from service.middleware import ORIGINS, middleware
 from service.parameters import Parameters, json_parameters, query_parameters, read_parameters
 from service.recordings import (
     EMBEDDABLE,
@@ -64,8 +62,8 @@ from service.recordings import (
     unless_gone,
     wants_part,
 )
-from vits import Prepared, RunawayLength, VitsError, Voice, load_voice
-from vits.config import speaker_names
+from vits import Prepared, VitsError, Voice, load_voice, warm_up
+from vits.formats import speaker_names
 from vits.identity import identity
 from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, PRECISIONS, RANGES
 from vits.tables import TOP_LEVEL, Table
@@ -74,16 +72,11 @@ from vits.tables import TOP_LEVEL, Table
 log = logging.getLogger("uvicorn.error")
 
 Result = TypeVar("Result")
-LoadVoice = Callable[[Path, Path, str], Voice]
-"""What loads a checkpoint and its config, in a precision."""
+LoadVoice = Callable[[Path, Path | None, str], Voice]
+"""What loads a checkpoint and its config, if it has one of its own, in a precision."""
 
 PROTOCOLS = (openai, vits_simple_api)
 """The protocols of others with errors of their own: modules with routes, a prefix of paths, and an error's shape."""
-HERE = Path(__file__).resolve().parent
-ORIGINS = (r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", 'a list of origins such as "https://example.org", or ["*"]')
-"""What cors_origins may hold: a regular expression, and in words."""
-PREPARATION_TIMEOUT_S = 10.0
-"""How long the preparation of a text may take; the longest usual ones take half a second."""
 EXIT_START_FAILED = 3
 """uvicorn's own code for an application that could not start."""
 
@@ -102,9 +95,9 @@ class ModelSettings:
     name: str
     """What requests call it."""
     checkpoint: Path
-    """G_*.pth, as training wrote it."""
-    config: Path
-    """The JSON file that belongs to the checkpoint."""
+    """The weights, as training or an export wrote them, or the folder of a model."""
+    config: Path | None = None
+    """The JSON file that belongs to the checkpoint; None: the one beside it."""
     load: bool = True
     """Whether it is loaded at start; the others stay configured but cannot speak."""
     speaker: str | None = None
@@ -144,7 +137,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers by script; "*" is every one."""
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Further names of speakers, for clients of other protocols: the [aliases] table."""
+    """The [aliases] table: further names of speakers, for clients of other protocols."""
 
 
 def read_settings(path: Path) -> Settings:
@@ -166,20 +159,16 @@ def read_settings(path: Path) -> Settings:
             raise SettingsError(f"{path}: [[models]]: name = {name!r}: expected once, found {count} times")
     if not any(model.load for model in models):
         raise SettingsError(f"{path}: [[models]]: load: expected at least one model with load = true")
-    default = {field.name: field.default for field in fields(Settings)}
-
-    def integer(key: str, low: int, high: int) -> int:
-        return server.integer(key, low, high, default=int(str(default[key])))
-
+    default = {field.name: int(field.default) for field in fields(Settings) if isinstance(field.default, int)}
     settings = Settings(
         path=path,
         models=models,
         threads=server.integer("threads", 1, 256, default=process.default_threads()),
         precision=server.choice("precision", PRECISIONS),
-        max_text_chars=integer("max_text_chars", 1, 100_000),
-        max_waiting=integer("max_waiting", 1, 10_000),
-        max_audio_s=integer("max_audio_s", 1, 36_000),
-        cache_mb=integer("cache_mb", 0, 1_000_000),
+        max_text_chars=server.integer("max_text_chars", 1, 100_000, default=default["max_text_chars"]),
+        max_waiting=server.integer("max_waiting", 1, 10_000, default=default["max_waiting"]),
+        max_audio_s=server.integer("max_audio_s", 1, 36_000, default=default["max_audio_s"]),
+        cache_mb=server.integer("cache_mb", 0, 1_000_000, default=default["cache_mb"]),
         cors_origins=server.matching("cors_origins", *ORIGINS),
         aliases={name: aliases.take(name, str, None, "a speaker's name") for name in tuple(aliases.values)},
     )
@@ -197,8 +186,8 @@ def read_model(path: Path, index: int, entry: object) -> ModelSettings:
     table.where = f"[[models]] {name}"
     model = ModelSettings(
         name=name,
-        checkpoint=table.file("checkpoint"),
-        config=table.file("config"),
+        checkpoint=table.existing("checkpoint") or table.fail("checkpoint", "the path of a file or a folder"),
+        config=table.existing("config"),
         load=table.boolean("load", default=True),
         speaker=table.take("speaker", str, None, "a speaker's name"),
         lang=table.choice("lang", LANGUAGES),
@@ -266,6 +255,10 @@ class LoadedModel:
             created_s=self.created_s,
         )
 
+    def in_force(self) -> dict[str, object]:
+        """What /health says of it."""
+        return {"megabytes": round(self.voice.parameter_bytes / 1e6, 1), "precision": self.voice.precision}
+
     def entries(self) -> list[VoiceEntry]:
         """All its speakers, as clients list them."""
         return [self.entry(speaker, number) for speaker, number in self.speakers.items()]
@@ -279,32 +272,26 @@ def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVo
     if settings.speaker is not None and settings.speaker not in voice.speakers:
         names = listed(voice.speakers) or "none: the model has a single voice"
         raise SettingsError(f"{where}: speaker = {settings.speaker!r}: expected one of {names}")
-    if settings.lang not in ("auto", *voice.languages):
-        known = ", ".join(("auto", *voice.languages))
-        raise SettingsError(f"{where}: lang = {settings.lang!r}: expected one of {known}")
-    first = min(voice.speakers.values(), default=0)
-    default_speaker = first if settings.speaker is None else voice.speakers[settings.speaker]
+    if settings.lang not in (known := ("auto", *voice.languages)):
+        raise SettingsError(f"{where}: lang = {settings.lang!r}: expected one of {', '.join(known)}")
+    default_speaker = voice.default_speaker if settings.speaker is None else voice.speakers[settings.speaker]
+    for warning in voice.warnings:
+        log.warning("%s: %s", settings.name, warning)
+    if voice.missing_packages:
+        log.warning("%s cannot speak yet: .venv/bin/pip install %s", settings.name, " ".join(voice.missing_packages))
     facts = (voice.parameter_bytes / 1e6, max(1, len(voice.speakers)), voice.sample_rate_hz, voice.precision)
     took_s = time.perf_counter() - started
     log.info("Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s", settings.name, took_s, *facts)
     table = {name: float(getattr(settings, name)) for name in DEFAULTS if getattr(settings, name) is not None}
-    created_s = int(settings.checkpoint.stat().st_mtime)
-    return LoadedModel(settings, voice, default_speaker, {**DEFAULTS, **table}, identity_of(settings, voice), created_s)
+    defaults = {**DEFAULTS, **voice.defaults, **table}
+    created_s = int(voice.files[0].stat().st_mtime)
+    return LoadedModel(settings, voice, default_speaker, defaults, identity_of(settings, voice), created_s)
 
 
 def identity_of(settings: ModelSettings, voice: Voice) -> str:
     """A digest of all but the request that a recording's bytes depend on."""
     facts = (voice.precision, torch.get_num_threads(), settings.normalize, audio.VERSIONS)
-    return identity(facts, (settings.checkpoint, settings.config, Path(__file__), Path(audio.__file__)))
-
-
-def warm_up(model: LoadedModel) -> None:
-    """Compile and page in what a first request would otherwise wait for: some blanks, long enough for every window."""
-    try:
-        for _ in model.voice.stream([0] * 64, speaker=model.default_speaker, noise_scale_w=0.0, length_scale=4.0):
-            pass
-    except RunawayLength as error:
-        log.warning("%s is not warmed up: %s", model.settings.name, error)
+    return identity(facts, (*voice.files, Path(__file__), Path(audio.__file__)))
 
 
 # Turns
@@ -451,7 +438,7 @@ class SpeechService:
         self.load_voice = load
         self.pool: dict[str, LoadedModel] = {}
         """The loaded models by name, in the file's order."""
-        self.unloaded_speakers: dict[str, tuple[str, ...]] = {}
+        self.unloaded: dict[str, tuple[str, ...]] = {}
         """The speakers of the models that are configured but not loaded, by the model's name."""
         self.turns = Turns(settings.threads, settings.max_waiting)
         self.recordings = Recordings(settings.cache_mb * 1_000_000)
@@ -555,7 +542,7 @@ class SpeechService:
             message = f"More than one model has a speaker {wanted!r}; there is {there_is}"
             raise Refusal("unknown_speaker", message, parameter="speaker")
         there_is = "there is " + listed(voice.id for voice in self.voices())
-        for model_name, speakers in self.unloaded_speakers.items():
+        for model_name, speakers in self.unloaded.items():
             if model_name in (wanted, name) or wanted in speakers:
                 message = f"{wanted!r} is configured but not loaded (model {model_name!r} has load = false); {there_is}"
                 raise Refusal("speaker_not_loaded", message, parameter="speaker")
@@ -572,10 +559,6 @@ class SpeechService:
         except Refusal:
             return None
         return model.entry(model.name_of(speaker), speaker)
-
-    def unloaded(self) -> tuple[str, ...]:
-        """The names of the models that are configured but not loaded."""
-        return tuple(self.unloaded_speakers)
 
     async def headers_alone(self, speech: Speech) -> Response:
         """What is known of an answer before its synthesis, which is all but its size."""
@@ -618,9 +601,7 @@ class SpeechService:
         model = speech.model
 
         def job(check: Callable[[], None]) -> Prepared:
-            return model.voice.prepare(
-                speech.text, speech.lang, model.settings.normalize, speech.speaker, check, PREPARATION_TIMEOUT_S
-            )
+            return model.voice.prepare(speech.text, speech.lang, model.settings.normalize, speech.speaker, check)
 
         return await self.turns.prepare(job)
 
@@ -656,7 +637,9 @@ class SpeechService:
         report = {
             "status": "ready" if ready else "loading",
             "models": [
-                {"name": model.name, "loaded": model.name in self.pool, **self.voice_in_force(model.name)}
+                {"name": model.name, "loaded": True, **self.pool[model.name].in_force()}
+                if model.name in self.pool
+                else {"name": model.name, "loaded": False}
                 for model in self.settings.models
             ],
             "waiting": self.turns.waiting,
@@ -667,13 +650,6 @@ class SpeechService:
             **self.in_force(),
         }
         return JSONResponse(report, 200 if ready else 503, {} if ready else LATER)
-
-    def voice_in_force(self, name: str) -> dict[str, object]:
-        """What /health says of one model."""
-        if name not in self.pool:
-            return {}
-        voice = self.pool[name].voice
-        return {"megabytes": round(voice.parameter_bytes / 1e6, 1), "precision": voice.precision}
 
     def in_force(self) -> dict[str, object]:
         """The allocator, the capacities, the threads and the precision, as the running process has them."""
@@ -712,9 +688,10 @@ async def load_pool(service: SpeechService) -> None:
                 job = partial(load_model, settings.path, model, settings.precision, service.load_voice)
                 service.pool[model.name] = await turns.infer(job)
             else:
-                service.unloaded_speakers[model.name] = speaker_names(model.config)
+                service.unloaded[model.name] = speaker_names(model.checkpoint, model.config)
         check_aliases(service)
-        await turns.infer(partial(warm_up, next(iter(service.pool.values()))))
+        first = next(iter(service.pool.values()))
+        await turns.infer(partial(warm_up, first.voice, first.default_speaker))
     except (SettingsError, VitsError, OSError) as error:
         log.critical("Cannot start: %s", " ".join(str(error).split()))
         raise SystemExit(EXIT_START_FAILED) from None
@@ -766,7 +743,7 @@ def create_app_from_environment(load_voice: LoadVoice = load_voice) -> Starlette
     """The service that the file named by MODELS (default: models.toml beside this file) describes."""
     environment.keep_secrets_out_of_logs()
     try:
-        settings = read_settings(Path(os.environ.get("MODELS", HERE / "models.toml")))
+        settings = read_settings(Path(os.environ.get("MODELS", Path(__file__).resolve().parent / "models.toml")))
     except SettingsError as error:
         log.critical("Cannot start: %s", error)
         raise SystemExit(EXIT_START_FAILED) from None

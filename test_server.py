@@ -261,7 +261,7 @@ def test_an_alias_that_means_nobody_ends_the_start(
     service = server.create_app(server.read_settings(path)).state.service
     for model in service.settings.models[:1]:
         service.pool[model.name] = server.load_model(path, model, "float32")
-    service.unloaded_speakers["idle"] = ("left", "right")
+    service.unloaded["idle"] = ("left", "right")
     with pytest.raises(server.SettingsError) as refusal:
         server.check_aliases(service)
     assert str(refusal.value).startswith(f"{path}: {message}")
@@ -269,6 +269,7 @@ def test_an_alias_that_means_nobody_ends_the_start(
 
 def test_another_checkpoint_makes_other_etags(tmp_path: Path) -> None:
     voice = SlowVoice(Counters(), speakers={})
+    voice.files = (tmp_path / "G.pth", tmp_path / "config.json")
     for name in ("G.pth", "config.json"):
         (tmp_path / name).write_text(name)
     settings = server.ModelSettings("a", tmp_path / "G.pth", tmp_path / "config.json")

@@ -99,7 +99,7 @@ def wishes(voices: Sequence[Mapping[str, Any]], count: int, seed: int) -> list[W
         is_long = number < count // LONG_SHARE
         least, most = LONG_CHARACTERS if is_long else CHARACTERS
         characters = round(least * (most / least) ** source.random()) // (1 if lang == "en" else CJK_SHARE)
-        (form,) = source.choices(list(FORMAT_WEIGHTS), FORMAT_WEIGHTS.values())
+        (form,) = source.choices(list(FORMAT_WEIGHTS), list(FORMAT_WEIGHTS.values()))
         text = sentence(max(2, characters), source, lang)
         made.append(Wish(speaker, lang, text, "wav" if is_long else form, number))
     return made

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from vits import Voice
-from vits.checkpoint import load_network
-from vits.config import Config, read_config
+from vits.config import Config
 from vits.decoder import Generator, Window
+from vits.formats import open_model
 from vits.network import Network
 
 if TYPE_CHECKING:
@@ -65,10 +65,9 @@ class WholeUtteranceVoice(Voice):
         self._network = untouched
 
 
-def load_voice(checkpoint: str | Path, config: str | Path, precision: str = "float32") -> Voice:
+def load_voice(checkpoint: Path, config: Path | None = None, precision: str = "float32") -> Voice:
     """Return the voice of a checkpoint; there is but one precision."""
-    settings = read_config(config)
-    return WholeUtteranceVoice(settings, load_network(checkpoint, settings))
+    return WholeUtteranceVoice(*open_model(checkpoint, config))
 
 
 def create_app_from_environment() -> Starlette:

@@ -63,7 +63,8 @@ class Connections(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Uvicorn's own arguments."""
         super().__init__(*arguments, **options)
-        self.last_used_s = self.loop.time()
+        self.waits_since_s = self.loop.time()
+        """When it last became the client's turn; what a client sends now and then does not change it."""
         self._awaited: str | None = None
         """What the client has to send in time: "head", "body", or None where it is the server's turn."""
         self._deadline: asyncio.TimerHandle | None = None
@@ -98,7 +99,6 @@ class Connections(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what the client sent."""
-        self.last_used_s = self.loop.time()
         super().data_received(data)
         self._await_client()
 
@@ -111,7 +111,7 @@ class Connections(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, if there can be one."""
-        self.last_used_s = self.loop.time()
+        self.waits_since_s = self.loop.time()
         super().on_response_complete()
         self._await_client()
         if self._ended and self.idle:
@@ -152,7 +152,7 @@ class Connections(H11Protocol):
         there = [other for other in others if not other.transport.is_closing()]
         if len(there) > most_connections():
             waiting = (other for other in there if other.waits_for_client)
-            min(waiting, key=lambda other: other.last_used_s, default=self).transport.abort()
+            min(waiting, key=lambda other: other.waits_since_s, default=self).transport.abort()
 
     def _await_client(self) -> None:
         """Set the time by which the client must have sent what it owes; a little at a time does not extend it."""

@@ -82,13 +82,13 @@ class ErrorAnswers:
     """Turns errors into answers, in the shape that the clients of a path expect."""
 
     def __init__(self, shapes: Mapping[str, Shape]) -> None:
-        """Every error is in `plain_shape`, but under each path prefix of `shapes` in that one."""
+        """Every error is in `plain_shape`, but at and under each path of `shapes`, which end in "/", in that one."""
         self.shapes = shapes
 
     def response(self, scope: Scope, refusal: Refusal, status: int | None = None) -> Response:
         """The answer to a request that was refused; `status` overrides that of the code."""
         scope["error_code"] = refusal.code
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = scope["path"].removeprefix(scope.get("root_path", "")).removesuffix("/") + "/"
         shape = next((shape for prefix, shape in self.shapes.items() if path.startswith(prefix)), plain_shape)
         headers = {"Cache-Control": "no-store", **(refusal.headers or {})}
         return JSONResponse(shape(refusal), status or refusal.status, headers)

@@ -50,6 +50,10 @@ class Host(Protocol):
     aliases: Mapping[str, str]
     """The names that models.toml gives to speakers besides their own."""
 
+    @property
+    def unloaded(self) -> Mapping[str, Sequence[str]]:
+        """The speakers of the models that are configured but not loaded, by the model's name."""
+
     def admit(self, request: Request) -> None:
         """Raise a Refusal where the key is missing or the models are still loading."""
 
@@ -61,9 +65,6 @@ class Host(Protocol):
 
     def voice(self, name: str | None) -> VoiceEntry | None:
         """The loaded speaker whom a request means by this name (None: by none at all), if there is one."""
-
-    def unloaded(self) -> Sequence[str]:
-        """The names of the models that are configured but not loaded."""
 
     async def answer(
         self, request: Request, parameters: Parameters, headers: Mapping[str, str] | None = None

@@ -16,6 +16,8 @@ from service.metrics import Metrics
 
 log = logging.getLogger("uvicorn.error")
 
+ORIGINS = (r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", 'a list of origins such as "https://example.org", or ["*"]')
+"""What cors_origins may hold: a regular expression, and in words."""
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

@@ -188,7 +188,7 @@ def speaker_of(host: Host, model: object, voice: object, ignored: list[str]) -> 
         voice = voice["id"]
     asked: dict[str, object] = {"model": model, "speaker": voice}
     model, voice = read_string(asked, "model") or None, read_string(asked, "speaker") or None
-    if model in {entry.model for entry in host.voices()} or model in host.unloaded():
+    if model in {entry.model for entry in host.voices()} or model in host.unloaded:
         return speaker_within(host, str(model), voice, ignored)
     if model is not None and voice is None and host.voice(model):
         return model  # Clients of LocalAI send the voice as the model.

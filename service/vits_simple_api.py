@@ -27,7 +27,7 @@ from service.parameters import (
 )
 from vits.limits import RANGES
 
-PREFIX = "/voice"
+PREFIX = "/voice/"
 """The paths of this protocol, whose errors have its shape."""
 FAMILY = "VITS"
 OTHER_FAMILIES = ("HUBERT-VITS", "W2V2-VITS", "BERT-VITS2", "GPT-SOVITS")

@@ -4,8 +4,9 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -46,6 +47,11 @@ class SlowVoice:
     languages = ("en",)
     precision = "float32"
     parameter_bytes = 1_000_000
+    default_speaker = 0
+    defaults: Mapping[str, float] = {}
+    warnings: tuple[str, ...] = ()
+    missing_packages: tuple[str, ...] = ()
+    files: tuple[Path, ...] = (Path(__file__),)
 
     def __init__(self, counters: Counters, *, speakers: dict[str, int]) -> None:
         self.counters = counters
@@ -62,7 +68,6 @@ class SlowVoice:
         normalize: bool = True,
         speaker: int = 0,
         check: Callable[[], None] | None = None,
-        timeout_s: float = 0.0,
     ) -> Prepared:
         """Sentences between "|"; some texts fail on purpose."""
         while text.startswith("endless"):

@@ -616,12 +616,12 @@ def test_a_step_without_a_finite_gradient_changes_nothing_and_is_counted(tiny: R
     assert torch.equal(trainer.trainee.enc_p.emb.weight, before)
 
 
-def test_every_recipe_fits_in_12_megabytes_of_float16() -> None:
+def test_every_small_recipe_fits_in_12_megabytes_of_float16_and_the_others_in_32() -> None:
     for recipe in RECIPES.values():
         with torch.device("meta"):
             state = Trainee(recipe).state_dict()
         size = sum(2 * value.numel() for value in state.values())
-        assert size < 11.9e6, (recipe.name, size)
+        assert size < (31.9e6 if recipe.also else 11.9e6), (recipe.name, size)
 
 
 # Evaluation

@@ -9,19 +9,22 @@ import argparse
 import functools
 import gzip
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from training import shards
 from training.alignment import frames_per_symbol, symbol_starts
+from training.judges import MISHEARD, misheard
 from training.recipes import RECIPES, RUNS, Recipe
-from training.teachers import Teacher, speak
+from training.teachers import Speech, Teacher, resampled, speak
 from vits.text import clean
 
 FORTUNES = Path("/usr/share/games/fortunes")
 JAPANESE_MANUALS = Path("/usr/share/man/ja")
+CHINESE_MANUALS = Path("/usr/share/man/zh_CN")
 SILENCE_BEFORE_S = 0.048
 SILENCE_AFTER_S = 0.16
 WORDS = re.compile(r"[A-Za-z][a-z']*(?:, [A-Za-z][a-z']*|[ -][A-Za-z][a-z']*)*[.!?]")
@@ -54,16 +57,23 @@ def chinese_sentences(folder: Path = FORTUNES) -> list[str]:
 
 def japanese_sentences(folder: Path = JAPANESE_MANUALS) -> list[str]:
     """Return the distinct sentences of 8 to 42 characters in a folder of Japanese manual pages, in a stable order."""
+    return _plain(_paragraphs(folder), KANA_AND_CHARACTERS, 8, 42)
 
-    def pages() -> Iterator[str]:
-        for path in sorted(folder.rglob("*.gz")):
-            if not path.is_symlink():
-                text = gzip.decompress(path.read_bytes()).decode("utf-8", errors="replace")
-                # Headings and items end a paragraph; other roff requests stand inside one.
-                yield from re.split(r"^\.(?:SH|SS|TP|PP|IP|P|LP|Sh|Ss|It|Pp)\b.*$", text, flags=re.MULTILINE)
 
-    # The rest of roff's requests and fonts contains Latin letters, and sentences with any are not used.
-    return _plain((re.sub(r"\\f.", "", page) for page in pages()), KANA_AND_CHARACTERS, 8, 42)
+def chinese_manual_sentences(folder: Path = CHINESE_MANUALS) -> list[str]:
+    """Return the distinct sentences of 6 to 32 characters in a folder of Chinese manual pages, in a stable order."""
+    return _plain(_paragraphs(folder), CHARACTERS, 6, 32)
+
+
+def _paragraphs(folder: Path) -> Iterator[str]:
+    """Yield the paragraphs of a folder of manual pages."""
+    for path in sorted(folder.rglob("*.gz")):
+        if not path.is_symlink():
+            page = gzip.decompress(path.read_bytes()).decode("utf-8", errors="replace")
+            # What is left of roff's requests and fonts has Latin letters in it, and no sentence with any is taken.
+            # Headings and items end a paragraph; other requests of roff stand inside one.
+            page = re.sub(r"\\f.", "", page)
+            yield from re.split(r"^\.(?:SH|SS|TP|PP|IP|P|LP|Sh|Ss|It|Pp)\b.*$", page, flags=re.MULTILINE)
 
 
 def _plain(paragraphs: Iterable[str], wanted: re.Pattern[str], least: int, most: int) -> list[str]:
@@ -81,20 +91,36 @@ SENTENCES: dict[str, Callable[[], list[str]]] = {
     "ja": japanese_sentences,
     "zh": chinese_sentences,
 }
+SPOKEN: dict[str, Sequence[Callable[[], list[str]]]] = {
+    "en": (english_sentences,),
+    "ja": (japanese_sentences,),
+    "zh": (chinese_manual_sentences,),
+}
+"""Where the texts of slow teachers come from, besides the templates of `training.texts`."""
 
 
 def utterance(text: str, teacher: Teacher, recipe: Recipe) -> Row | None:
     """Return ids, frames per id and int16 samples of one sentence, or None where text and teacher disagree."""
-    tag = f"[{teacher.language.upper()}]"
-    cleaned = clean(f"{tag}{text}{tag}", "cjke_cleaners2")
-    ids = {symbol: i for i, symbol in enumerate(recipe.symbols)}
-    symbols = [s for s in cleaned if s in ids]
-    unknown = teacher.language == "en" and "*" in cleaned  # the mark of a word that the English front end cannot read
-    if unknown or not symbols or len(symbols) > recipe.most_symbols:
+    if _symbols(text, teacher, recipe) is None:
         return None
-    samples, rate, phones = speak(teacher, text, recipe.sample_rate_hz)
+    return row(text, teacher, recipe, speak(teacher, text, recipe.sample_rate_hz))
+
+
+def _symbols(text: str, teacher: Teacher, recipe: Recipe) -> list[str] | None:
+    """Return a text in the recipe's symbols, or None where they cannot write it or it is too long."""
+    tag = f"[{teacher.language.upper()}]"
+    cleaned = clean(tag + text + tag, "cjke_cleaners2")
+    symbols = [s for s in cleaned if s in recipe.symbols]
+    unknown = teacher.language == "en" and "*" in cleaned  # as the English front end marks words that it cannot read
+    return None if unknown or not symbols or len(symbols) > recipe.most_symbols else symbols
+
+
+def row(text: str, teacher: Teacher, recipe: Recipe, speech: Speech) -> Row | None:
+    """Return ids, frames per id and int16 samples of what a teacher said, or None where it disagrees with the text."""
+    symbols = _symbols(text, teacher, recipe)
+    samples, rate, phones = speech
     sounds = [i for i, (name, _, _) in enumerate(phones or []) if name != " "]
-    if not phones or not sounds:
+    if not symbols or not phones or not sounds:
         return None
     first, last = phones[sounds[0]][1], phones[sounds[-1]][2]
     lead = round(SILENCE_BEFORE_S * rate)
@@ -115,11 +141,15 @@ def utterance(text: str, teacher: Teacher, recipe: Recipe) -> Row | None:
     cut = samples[offset : offset + n_frames * recipe.hop_length]
     if len(cut) < n_frames * recipe.hop_length:
         return None
+    ids = {symbol: i for i, symbol in enumerate(recipe.symbols)}
     return [ids[s] for s in symbols], frames, (cut.clip(-1, 1) * 32767).astype(np.int16)
 
 
 def spoken(recipe: Recipe, teacher: Teacher, most: int) -> Iterator[tuple[str, Row]]:
     """Yield sentences that a teacher has spoken, with their rows."""
+    if shards.folder(teacher).exists():
+        yield from _spoken_before(recipe, teacher, most)
+        return
     texts = SENTENCES[teacher.language]()
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))][:most]
     kept = 0
@@ -133,9 +163,31 @@ def spoken(recipe: Recipe, teacher: Teacher, most: int) -> Iterator[tuple[str, R
                 print(f"{teacher.voice}: {n}/{len(texts)} sentences, {kept} kept", flush=True)
 
 
-def corpus_path(teacher: Teacher) -> Path:
-    """Return the file of what a teacher said; recipes with the same teacher share it."""
-    return RUNS / "speech" / f"{teacher.synthesizer}-{teacher.voice}.npz"
+def _spoken_before(recipe: Recipe, teacher: Teacher, most: int) -> Iterator[tuple[str, Row]]:
+    """Yield the sentences of a teacher's shards, but for those that are misheard."""
+    kept = misunderstood = unheard = 0
+    for path in sorted(shards.folder(teacher).glob("*.jsonl")):
+        hearings = shards.read_hearings(path)
+        for n, said in enumerate(shards.read(path)):
+            if hearings is None:
+                unheard += 1
+            elif misheard(said.text, hearings[n], teacher.language) > MISHEARD:
+                misunderstood += 1
+                continue
+            samples = resampled(said.samples, said.rate_hz, recipe.sample_rate_hz)
+            made = row(said.text, teacher, recipe, Speech(samples, recipe.sample_rate_hz, said.phones))
+            if made is not None and kept < most:
+                kept += 1
+                yield said.text, made
+    print(f"{teacher.voice}: {kept} kept, {misunderstood} misheard, {unheard} not listened to", flush=True)
+
+
+def corpus_path(teacher: Teacher, rate_hz: int = 16000) -> Path:
+    """Return the file of what a teacher said; recipes with the same teacher and rate share it."""
+    name = f"{teacher.synthesizer}-{teacher.voice}"
+    if teacher.synthesizer == "kokoro":  # whose voices speak several languages
+        name += f"-{teacher.language}"
+    return RUNS / "speech" / f"{name}{'' if rate_hz == 16000 else f'-{rate_hz}'}.npz"
 
 
 def build(recipe: Recipe, teacher: Teacher, most: int) -> None:
@@ -144,7 +196,7 @@ def build(recipe: Recipe, teacher: Teacher, most: int) -> None:
     for text, row in spoken(recipe, teacher, most):
         kept.append(text)
         rows.append(row)
-    path = corpus_path(teacher)
+    path = corpus_path(teacher, recipe.sample_rate_hz)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         path,
@@ -166,9 +218,10 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="the most sentences of each teacher (default: the recipe's number)")
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.voice]
-    for teacher in dict.fromkeys(recipe.teachers.values()):
-        if corpus_path(teacher).exists():
-            print(f"{corpus_path(teacher)} exists already")
+    for teacher in dict.fromkeys(teacher for _, teacher in recipe.taught):
+        path = corpus_path(teacher, recipe.sample_rate_hz)
+        if path.exists():
+            print(f"{path} is there already")
         else:
             build(recipe, teacher, arguments.most or recipe.sentences)
 

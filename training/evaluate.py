@@ -1,4 +1,6 @@
-"""Measure the voices against their teachers: `python -m training.evaluate` prints the table of voices/README.md.
+"""Judge the shipped voices beside their teachers: `python -m training.evaluate` prints what voices/README.md tables.
+
+Whisper writes down what it hears, DNSMOS says how it sounds, and the rest is measured.
 
 The sentences are those of held_out/, none of which is in a corpus. A picture of one sentence's spectrograms is saved
 in each voice's folder.
@@ -6,7 +8,7 @@ in each voice's folder.
 
 import argparse
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,28 +18,29 @@ import torch
 
 from training.corpus import utterance
 from training.export import VOICES
+from training.judges import Impression, error_rate, heard, impression
 from training.losses import magnitudes
 from training.measures import (
+    RATE_HZ,
     Samples,
     comb_db,
     harmonic_contrast_db,
     level_db,
     paired_semitones,
-    recognize,
     steps_at_joins,
     warped,
-    word_errors,
-    words,
 )
-from training.recipes import RECIPES, Recipe
-from training.teachers import Teacher, speak
+from training.recipes import RECIPES, SHIPPED, Recipe
+from training.teachers import Teacher, resampled, speak
+from training.texts import HELD_OUT
 
 Synthesis = Callable[[str], list[Samples]]
 """Turns a sentence into its windows."""
 
-HELD_OUT = Path(__file__).parent / "held_out"
 MODELS = Path(__file__).parent.parent / "models.toml"
 PICTURED = {"en": "Hello from two small cores.", "ja": "今日は、お元気ですか。", "zh": "你好，今天天气很好。"}
+UNLISTED = {"noise_scale": 0.3, "noise_scale_w": 0.2}
+"""How a voice speaks that models.toml does not list."""
 BEFORE_S, AFTER_S = 0.008, 0.05
 """How much of an utterance's beginning and of its end must be silent."""
 CLIPPED = 0.999
@@ -53,20 +56,25 @@ class Speaker:
 
     recipe: Recipe
     name: str
+    teacher: Teacher
+    """In one of the languages that it speaks."""
     folder: Path
 
     @property
-    def teacher(self) -> Teacher:
-        """Return the speaker's teacher."""
-        return self.recipe.teachers[self.name]
+    def label(self) -> str:
+        """Return what the service calls it, and the language."""
+        name = f"{self.recipe.name}/{self.name}" if self.recipe.speakers else self.recipe.name
+        return f"{name}, {self.teacher.language}"
 
     @property
-    def label(self) -> str:
-        """Return the name that the service gives the speaker."""
-        return f"{self.recipe.name}/{self.name}" if self.recipe.speakers else self.name
+    def picture(self) -> Path:
+        """Return where its spectrogram goes."""
+        several = len(self.recipe.taught) > 1
+        suffix = f"-{self.name}" if self.recipe.speakers else f"-{self.teacher.language}"
+        return self.folder / f"spectrogram{suffix if several else ''}.png"
 
     def taught(self, text: str) -> Samples:
-        """Return the teacher's speech of a text, at 16 kHz."""
+        """Return what the teacher makes of a text, at the voice's rate."""
         samples: Samples = speak(self.teacher, text, self.recipe.sample_rate_hz).samples
         return samples
 
@@ -76,7 +84,7 @@ class Speaker:
 
         voice = load_voice(self.folder / "G.pth", self.folder / "config.json", precision="float32")
         tables = tomllib.loads(MODELS.read_text("utf-8"))["models"]
-        table: dict[str, Any] = next((table for table in tables if table["name"] == self.recipe.name), {})
+        table: dict[str, Any] = next((table for table in tables if table["name"] == self.recipe.name), UNLISTED)
         scales = {key: table[key] for key in ("noise_scale", "noise_scale_w", "length_scale") if key in table}
         speaker = self.recipe.speakers.index(self.name) if self.recipe.speakers else 0
 
@@ -87,25 +95,54 @@ class Speaker:
 
 
 def speakers(recipe: Recipe, folder: Path) -> Iterator[Speaker]:
-    """Yield the speakers of a recipe's voice in a folder."""
-    for name in recipe.teachers:
-        yield Speaker(recipe, name, folder)
+    """Yield the speakers of a recipe's voice in a folder, once for each language."""
+    for name, teacher in recipe.taught:
+        yield Speaker(recipe, name, teacher, folder)
 
 
-def word_error_rate(sentences: list[str], speech: list[Samples]) -> float:
-    """Return the word error rate of pocketsphinx over sentences and their speech."""
-    heard = map(recognize, speech)
-    errors = sum(word_errors(words(text), words(what)) for text, what in zip(sentences, heard, strict=True))
-    return errors / sum(len(words(text)) for text in sentences)
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Sentences, as a speaker and its teacher say them."""
+
+    sentences: list[str]
+    windows: list[list[Samples]]
+    """The speaker's, at its own rate."""
+    taught: list[Samples]
+    """The teacher's, at the voice's rate."""
+
+
+def said(speaker: Speaker, synthesize: Synthesis, most: int) -> Said:
+    """Return at most so many sentences that were never taught."""
+    sentences = (HELD_OUT / f"{speaker.teacher.language}.txt").read_text("utf-8").splitlines()[:most]
+    return Said(sentences, [synthesize(text) for text in sentences], [speaker.taught(text) for text in sentences])
+
+
+def at_16_khz(speech: Iterable[Samples], rate_hz: int) -> list[Samples]:
+    """Return speech at the rate at which it is judged and compared."""
+    return [resampled(samples, rate_hz, RATE_HZ) for samples in speech]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What independent listeners make of one speaker."""
+
+    error_rate: float
+    """Of Whisper, in words, syllables or kana."""
+    impression: Impression
+    """Of DNSMOS, the mean over sentences."""
+
+
+def judged(sentences: Sequence[str], speech: Sequence[Samples], language: str) -> Judged:
+    """Return what listeners make of sentences and their speech at 16 kHz."""
+    hearings = [heard(samples, language, beams=5) for samples in speech]
+    scores = np.mean([impression(samples) for samples in speech], axis=0)
+    return Judged(error_rate(sentences, hearings, language), Impression(*map(float, scores)))
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One speaker's row of the table."""
 
-    word_error_rate: float | None
-    """The word error rate of pocketsphinx in English; the next is the teacher's."""
-    teachers_word_error_rate: float | None
     distortion_db: float
     """The mel-cepstral distortion from the teacher's speech of the same sentence."""
     distortion_from_another_db: float
@@ -134,39 +171,34 @@ class Measured:
     """How many samples are at full scale."""
 
 
-def measured(speaker: Speaker, synthesize: Synthesis, most: int) -> Measured:
-    """Return the measures of one speaker over at most `most` sentences."""
-    sentences = (HELD_OUT / f"{speaker.teacher.language}.txt").read_text("utf-8").splitlines()[:most]
-    windows = [synthesize(text) for text in sentences]
-    ours = [np.concatenate(parts) for parts in windows]
-    taught = [speaker.taught(text) for text in sentences]
+def measured(speaker: Speaker, said: Said) -> Measured:
+    """Return the measures of what one speaker said."""
     rate = speaker.recipe.sample_rate_hz
-    joins, elsewhere = (max(steps) for steps in zip(*map(steps_at_joins, windows), strict=True))
+    full = [np.concatenate(parts) for parts in said.windows]
+    ours, taught = at_16_khz(full, rate), at_16_khz(said.taught, rate)
+    joins, elsewhere = (max(steps) for steps in zip(*map(steps_at_joins, said.windows), strict=True))
     pairs = list(map(warped, ours, taught))
     semitones = [paired_semitones(a, b, pair.frames) for a, b, pair in zip(ours, taught, pairs, strict=True)]
     pitch, teachers_pitch = np.concatenate(semitones).T
     off = np.abs(pitch - teachers_pitch)
-    english = speaker.teacher.language == "en"
     return Measured(
-        word_error_rate=word_error_rate(sentences, ours) if english else None,
-        teachers_word_error_rate=word_error_rate(sentences, taught) if english else None,
         distortion_db=_mean(pair.distortion_db for pair in pairs),
         distortion_from_another_db=_mean(
             warped(*pair).distortion_db for pair in zip(ours, taught[1:] + taught[:1], strict=True)
         ),
-        duration_error=_duration_error(speaker, sentences, ours),
+        duration_error=_duration_error(speaker, said.sentences, full),
         pitch_error=float(np.median(off)),
         monotones_pitch_error=float(np.median(np.abs(np.median(teachers_pitch) - teachers_pitch))),
         pitch_lost=float(np.mean(off >= LOST)),
         harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in ours),
         teachers_harmonics_db=_mean(harmonic_contrast_db(samples, *BAND_HZ) for samples in taught),
-        comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in ours),
-        teachers_comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in taught),
+        comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in full),
+        teachers_comb_db=_mean(comb_db(samples, speaker.recipe.hop_length) for samples in said.taught),
         step_at_joins=joins,
         step_elsewhere=elsewhere,
-        before_db=max(level_db(samples[: round(BEFORE_S * rate)]) for samples in ours),
-        after_db=max(level_db(samples[-round(AFTER_S * rate) :]) for samples in ours),
-        clipped=sum(int((np.abs(samples) >= CLIPPED).sum()) for samples in ours),
+        before_db=max(level_db(samples[: round(BEFORE_S * rate)]) for samples in full),
+        after_db=max(level_db(samples[-round(AFTER_S * rate) :]) for samples in full),
+        clipped=sum(int((np.abs(samples) >= CLIPPED).sum()) for samples in full),
     )
 
 
@@ -175,30 +207,37 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.nanmean(list(values)))
 
 
-HEAD = """\
-| speaker | word errors (teacher's) | distortion, dB (from another sentence) | duration error | \
-pitch error, semitones (a monotone's) | pitch lost | harmonics, dB (teacher's) | comb, dB (teacher's) | \
-largest step at joins (elsewhere) | before / after, dB | clipped |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+def _table(cells: Iterable[tuple[str, str]]) -> str:
+    """Return a speaker's column names and cells as a table of one row."""
+    names, values = zip(*cells, strict=True)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (names, ["---"] * len(names), values))
 
 
-def row(speaker: Speaker, m: Measured) -> str:
-    """Return a speaker's row of the table."""
-    errors = "" if m.word_error_rate is None else f"{m.word_error_rate:.3f} ({m.teachers_word_error_rate:.3f})"
-    cells = (
-        speaker.label,
-        errors,
-        f"{m.distortion_db:.2f} ({m.distortion_from_another_db:.2f})",
-        f"{m.duration_error:.1%}",
-        f"{m.pitch_error:.2f} ({m.monotones_pitch_error:.2f})",
-        f"{m.pitch_lost:.0%}",
-        f"{m.harmonics_db:.1f} ({m.teachers_harmonics_db:.1f})",
-        f"{m.comb_db:.1f} ({m.teachers_comb_db:.1f})",
-        f"{m.step_at_joins:.3f} ({m.step_elsewhere:.3f})",
-        f"{m.before_db:.0f} / {m.after_db:.0f}",
-        str(m.clipped),
+def judges_table(speaker: Speaker, ours: Judged, taught: Judged) -> str:
+    """Return what listeners make of a speaker, the teacher in brackets."""
+    pairs = zip(ours.impression, taught.impression, strict=True)
+    scores = [f"{mine:.2f} ({teachers:.2f})" for mine, teachers in pairs]
+    errors = f"{ours.error_rate:.3f} ({taught.error_rate:.3f})"
+    names = ("speaker", "errors (teacher's)", "overall (teacher's)", "signal", "background", "P.808")
+    return _table(zip(names, (speaker.label, errors, *scores), strict=True))
+
+
+def measures_table(speaker: Speaker, m: Measured) -> str:
+    """Return what is measured of a speaker."""
+    return _table(
+        (
+            ("speaker", speaker.label),
+            ("distortion, dB (from another sentence)", f"{m.distortion_db:.2f} ({m.distortion_from_another_db:.2f})"),
+            ("duration error", f"{m.duration_error:.1%}"),
+            ("pitch error, semitones (a monotone's)", f"{m.pitch_error:.2f} ({m.monotones_pitch_error:.2f})"),
+            ("pitch lost", f"{m.pitch_lost:.0%}"),
+            ("harmonics, dB (teacher's)", f"{m.harmonics_db:.1f} ({m.teachers_harmonics_db:.1f})"),
+            ("comb, dB (teacher's)", f"{m.comb_db:.1f} ({m.teachers_comb_db:.1f})"),
+            ("largest step at joins (elsewhere)", f"{m.step_at_joins:.3f} ({m.step_elsewhere:.3f})"),
+            ("before / after, dB", f"{m.before_db:.0f} / {m.after_db:.0f}"),
+            ("clipped", str(m.clipped)),
+        )
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def _duration_error(speaker: Speaker, sentences: list[str], ours: list[Samples]) -> float:
@@ -211,7 +250,7 @@ def _duration_error(speaker: Speaker, sentences: list[str], ours: list[Samples])
     return float(np.mean(errors))
 
 
-def picture(speaker: Speaker, synthesize: Synthesis, path: Path) -> None:
+def picture(speaker: Speaker, synthesize: Synthesis) -> None:
     """Write the spectrograms of one sentence, the teacher's above ours."""
     import matplotlib
 
@@ -228,25 +267,29 @@ def picture(speaker: Speaker, synthesize: Synthesis, path: Path) -> None:
         axis.imshow(decibels, origin="lower", aspect="auto", vmin=-40, vmax=35, extent=extent)
         axis.set(title=title, ylabel="kHz")
     axes[-1].set_xlabel("seconds")
-    figure.savefig(path, dpi=70)
+    figure.savefig(speaker.picture, dpi=70)
     pyplot.close(figure)
 
 
 def main() -> None:
     """Measure one voice, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("voice", nargs="*", choices=sorted(RECIPES), help="which voices (default: all)")
-    parser.add_argument("--most", type=int, default=1000, help="how many sentences of each language to use at most")
-    parser.add_argument("--voices", type=Path, default=VOICES, help="the folder that holds a folder for each voice")
+    parser.add_argument("voice", nargs="*", choices=sorted(RECIPES), help="which (default: those that are shipped)")
+    parser.add_argument("--most", type=int, default=1000, help="at most so many sentences of each language")
+    parser.add_argument("--judges-only", action="store_true", help="what Whisper and DNSMOS say, and nothing else")
+    parser.add_argument("--voices", type=Path, default=VOICES, help="the folder of the voices' folders")
     arguments = parser.parse_args()
-    print(HEAD)
-    for name in arguments.voice or RECIPES:
-        folder = arguments.voices / name
-        for speaker in speakers(RECIPES[name], folder):
-            suffix = f"-{speaker.name}" if RECIPES[name].speakers else ""
+    for name in arguments.voice or SHIPPED:
+        for speaker in speakers(RECIPES[name], arguments.voices / name):
             synthesize = speaker.voice()
-            picture(speaker, synthesize, folder / f"spectrogram{suffix}.png")
-            print(row(speaker, measured(speaker, synthesize, arguments.most)), flush=True)
+            speech = said(speaker, synthesize, arguments.most)
+            language, rate = speaker.teacher.language, speaker.recipe.sample_rate_hz
+            ours = at_16_khz((np.concatenate(windows) for windows in speech.windows), rate)
+            both = [judged(speech.sentences, who, language) for who in (ours, at_16_khz(speech.taught, rate))]
+            print(judges_table(speaker, *both), flush=True)
+            if not arguments.judges_only:
+                picture(speaker, synthesize)
+                print(measures_table(speaker, measured(speaker, speech)), flush=True)
 
 
 if __name__ == "__main__":

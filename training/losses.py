@@ -75,7 +75,8 @@ def _hz(mel: float) -> float:
 def log_mel(samples: Tensor, sample_rate_hz: int, n_fft: int = 1024, hop_length: int = 256, n_mels: int = 80) -> Tensor:
     """Return the log mel spectrogram [B, n_mels, n / hop] of samples [B, n]."""
     filters = mel_filters(n_fft, sample_rate_hz, n_mels)
-    return (filters @ magnitudes(samples, n_fft, hop_length)).clamp(min=1e-5).log()
+    with torch.autocast(samples.device.type, enabled=False):
+        return (filters @ magnitudes(samples, n_fft, hop_length)).clamp(min=1e-5).log()
 
 
 def mel_loss(spoken: Tensor, recorded: Tensor, sample_rate_hz: int, coarser: int = 1) -> Tensor:

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,21 +38,6 @@ def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
         for j, other in enumerate(heard, 1):
             before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
     return row[-1]
-
-
-def recognize(samples: Samples) -> str:
-    """Return the words that pocketsphinx hears in samples float [n] at 16 kHz, with its own US English model."""
-    from pocketsphinx import Decoder
-
-    decoder: Any = Decoder(samprate=RATE_HZ, loglevel="FATAL")
-    decoder.start_utt()
-    silence = np.zeros(4800, np.float32)
-    loud = samples / max(float(np.abs(samples).max()), 1e-3) * 0.5
-    audio = (np.concatenate([silence, loud, silence]) * 32767).astype(np.int16)
-    decoder.process_raw(audio.tobytes(), full_utt=True)
-    decoder.end_utt()
-    hypothesis = decoder.hyp()
-    return hypothesis.hypstr if hypothesis else ""
 
 
 @functools.cache

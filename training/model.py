@@ -133,7 +133,7 @@ class PosteriorEncoder(nn.Module):
         """Return a sample z [B, C, T], its mean and its log deviation, from magnitudes [B, F, T] and speaker g."""
         # The original feeds magnitudes; training learns sooner from their logarithm, brought near [-2, 2].
         x = self.pre((spectrogram.clamp(min=1e-5).log() + 3) / 4) * mask
-        m_q, logs_q = (self.proj(self.enc(x, mask, g)) * mask).chunk(2, dim=1)
+        m_q, logs_q = (self.proj(self.enc(x, mask, g)).float() * mask).chunk(2, dim=1)
         return (m_q + torch.randn_like(m_q) * logs_q.exp()) * mask, m_q, logs_q
 
 
@@ -193,26 +193,28 @@ class Trainee(nn.Module):
         made: tuple[Tensor, Tensor, Tensor] = self.enc_q(self._seen(window.samples), window.mask, window.g)
         return made
 
-    def latents(self, batch: Batch, window: Window, noise_scale: float) -> Latents:
+    def latents(self, batch: Batch, window: Window, noise_scale: float, teach_heard: bool = True) -> Latents:
         """Return the latents of recording and text, and the losses between them.
 
         Args:
             batch: the utterances.
-            window: the segments of them to use.
-            noise_scale: the deviation of the prior's noise in latents from text.
+            window: what is looked at of them.
+            noise_scale: deviation of the prior's noise on the way from text.
+            teach_heard: whether the recording's latents are taught too, or only what text makes of them.
         """
-        recipe, mask, g = self.recipe, window.mask, window.g
+        mask, g = window.mask, window.g
         mask_s = within(batch.symbols, batch.ids.shape[1])
-        hidden, m_p, logs_p = self.enc_p(batch.ids, mask_s)
+        hidden, m_p, logs_p = (made.float() for made in self.enc_p(batch.ids, mask_s))
         durations = self._search(m_p, logs_p, batch, g) if batch.durations is None else batch.durations
         duration = self._duration_loss(hidden.detach(), mask_s, durations, None if g is None else g.detach())
         owner = _owners(durations, window.starts, mask.shape[2])[:, None].expand(-1, m_p.shape[1], -1)
         m_t, logs_t = m_p.gather(2, owner), logs_p.gather(2, owner)
-        z, _, logs_q = self.heard(window)
+        with torch.set_grad_enabled(teach_heard and torch.is_grad_enabled()):
+            z, _, logs_q = self.heard(window)
         z_p = self.flow(z, mask, g, reverse=False)
         drawn = m_t + torch.randn_like(m_t) * logs_t.exp() * noise_scale
         z_t = self.flow(drawn * mask, mask, g, reverse=True)
-        mel = log_mel(window.samples, recipe.sample_rate_hz, recipe.n_fft, recipe.hop_length, MEL_BANDS)
+        mel = self._mel_of(window)
         seen = slice(FLOW_REACH // 2, -FLOW_REACH // 2)  # the outermost frames lack their context
 
         def a_frame(loss: Tensor) -> Tensor:
@@ -225,6 +227,26 @@ class Trainee(nn.Module):
             "text_mel": a_frame((self.mel(z_t) - mel).abs()) / MEL_BANDS,
         }
         return Latents(z, z_t, losses | self._phase_losses(window, z, z_t, seen))
+
+    def autoencoded(self, window: Window) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the recording's latents [B, C, T] and what they lack without text: `unit`, `heard_mel`, `heard_phase`.
+
+        `unit` is their divergence from a standard normal distribution in nats a frame, which keeps them of a size that
+        text can come to tell.
+        """
+        z, m_q, logs_q = self.heard(window)
+        frames = window.mask.sum()
+        unit = (0.5 * (m_q.square() + (2 * logs_q).exp() - 1) - logs_q).sum() / frames
+        mel = (self.mel(z) - self._mel_of(window)).abs() * window.mask
+        losses = {"unit": unit, "heard_mel": mel.sum() / frames / MEL_BANDS}
+        phases = self._phase_losses(window, z, z, slice(FLOW_REACH // 2, -FLOW_REACH // 2))
+        phases.pop("text_advance", None)
+        return z, losses | phases
+
+    def _mel_of(self, window: Window) -> Tensor:
+        """Return the log mel spectrogram [B, MEL_BANDS, T] of a window."""
+        recipe = self.recipe
+        return log_mel(window.samples, recipe.sample_rate_hz, recipe.n_fft, recipe.hop_length, MEL_BANDS)
 
     def _phase_losses(self, window: Window, heard: Tensor, from_text: Tensor, seen: slice) -> dict[str, Tensor]:
         """Return the losses of the phases read from latents [B, C, T] of recording and text, in the frames `seen`."""
@@ -250,16 +272,17 @@ class Trainee(nn.Module):
         segment = slice(FLOW_REACH, -FLOW_REACH)
         hop = self.recipe.hop_length
         recorded = window.samples[:, FLOW_REACH * hop : -FLOW_REACH * hop]
-        return Segments(self.dec(latents[:, :, segment], window.g)[:, 0], recorded, n_heard)
+        return Segments(self.dec(latents[:, :, segment], window.g)[:, 0].float(), recorded, n_heard)
 
     def _duration_loss(self, hidden: Tensor, mask: Tensor, durations: Tensor, g: Tensor | None) -> Tensor:
         """Return the duration predictor's loss on durations int64 [B, S]."""
-        if isinstance(self.dp, TrainedDurationPredictor):
-            return self.dp.loss(hidden, mask, durations, g)
-        # Synthesis rounds durations up, so the middle of the last frame is the unbiased target.
-        wanted = (durations - 0.5).clamp(min=0.5).log()[:, None]
-        loss: Tensor = ((self.dp(hidden, mask, g) - wanted).square() * mask).sum() / mask.sum()
-        return loss
+        with torch.autocast(hidden.device.type, enabled=False):
+            if isinstance(self.dp, TrainedDurationPredictor):
+                return self.dp.loss(hidden, mask, durations, g)
+            # Synthesis rounds durations up: the middle of the last frame is the target without bias.
+            wanted = (durations - 0.5).clamp(min=0.5).log()[:, None]
+            loss: Tensor = ((self.dp(hidden, mask, g) - wanted).square() * mask).sum() / mask.sum()
+            return loss
 
     @torch.no_grad()
     def _search(self, m_p: Tensor, logs_p: Tensor, batch: Batch, g: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ RUNS = Path(__file__).parent / "runs"
 CJKE_SYMBOLS = tuple(SYMBOLS["cjke_cleaners2"])
 
 
-Taught = Literal["latents", "decoder", "all"]
+Taught = Literal["latents", "text", "decoder", "autoencoder", "contest", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,9 @@ class Stage:
     """A stretch of training in which some parts of the network are taught."""
 
     teaches: Taught
-    """The latents of text and recording, without the decoder; the decoder alone, by a recording's latents; or all, half
-    of the segments from text alone, and with the judges."""
+    """The latents of text and recording, without the decoder; those of text alone; the decoder alone, by a recording's
+    latents; the posterior encoder and the decoder as an autoencoder, or likewise with the judges; or all, half of the
+    segments from text alone, and with the judges."""
     steps: int
     learning_rate: float
     learning_rate_end: float
@@ -45,6 +46,20 @@ LEARN_PHASES = (
     Stage("all", 1000, 2e-4, 4e-5),
 )
 """From weights that were taught none."""
+SHORT = (
+    Stage("latents", 600, 8e-4, 3e-4),
+    Stage("decoder", 900, 4e-4, 1e-4),
+    Stage("text", 1200, 8e-4, 2e-4),
+    Stage("all", 250, 2e-4, 5e-5),
+)
+"""What two busy cores do in an hour and a half."""
+TWO_CORES = (
+    Stage("autoencoder", 20000, 5e-4, 2e-4),
+    Stage("contest", 10000, 2e-4, 1e-4),
+    Stage("text", 20000, 6e-4, 1e-4),
+    Stage("all", 2000, 1e-4, 3e-5),
+)
+"""For a large network: the costly decoder first, by the recordings' own latents; text afterwards, in cheap steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,8 @@ class Recipe:
     name: str
     teachers: Mapping[str, Teacher]
     """Who speaks the corpus, by the name of the speaker that is taught; several make a voice of several speakers."""
+    also: tuple[Teacher, ...] = ()
+    """What the one speaker of a voice learns besides: the same person in other languages."""
     sentences: int = 4000
     """The most sentences that each teacher speaks."""
     start_from: tuple[str, str | None] | None = None
@@ -114,6 +131,11 @@ class Recipe:
         return tuple(self.teachers) if len(self.teachers) > 1 else ()
 
     @property
+    def taught(self) -> list[tuple[str, Teacher]]:
+        """Return who is taught by whom; one speaker several times, if in several languages."""
+        return [*self.teachers.items(), *((name, teacher) for name in self.teachers for teacher in self.also)]
+
+    @property
     def frame_s(self) -> float:
         """Return the seconds of one latent frame."""
         return self.hop_length / self.sample_rate_hz
@@ -157,7 +179,9 @@ class Recipe:
 
     def _languages(self) -> dict[str, list[str]] | list[str]:
         """Return what each speaker speaks, or the one voice."""
-        spoken = {name: [teacher.language] for name, teacher in self.teachers.items()}
+        spoken: dict[str, list[str]] = {}
+        for name, teacher in self.taught:
+            spoken.setdefault(name, []).append(teacher.language)
         return spoken if self.speakers else next(iter(spoken.values()))
 
 
@@ -165,6 +189,9 @@ FLITE_SLT = Teacher("flite", "slt", "en")
 FLITE_RMS = Teacher("flite", "rms", "en")
 MEI = Teacher("openjtalk", "mei_normal", "ja")
 CMN = Teacher("espeak", "cmn+Annie", "zh")  # whose tones are wide, and high enough to be learnt
+MIRA = {lang: Teacher("kokoro", "af_heart+jf_alpha+zf_xiaoxiao", lang) for lang in ("en", "ja", "zh")}
+"""A woman whom Kokoro speaks without an accent in each of the three: the mean of one of its voices of each."""
+KUMO = {lang: Teacher("kokoro", "jm_kumo", lang) for lang in ("en", "ja", "zh")}
 
 
 def _from_trio(name: str, teacher: Teacher, speaker: str, use_sdp: bool = True) -> Recipe:
@@ -172,12 +199,33 @@ def _from_trio(name: str, teacher: Teacher, speaker: str, use_sdp: bool = True) 
     return Recipe(name, {name: teacher}, start_from=("trio", speaker), use_sdp=use_sdp, stages=FINE_TUNE)
 
 
-def _with_phases(recipe: Recipe, win_length: int, fundamental_hz: tuple[float, float]) -> Recipe:
+def _with_phases(
+    recipe: Recipe, win_length: int, fundamental_hz: tuple[float, float], stages: tuple[Stage, ...] = LEARN_PHASES
+) -> Recipe:
     """Return the recipe of a voice whose latents are taught the phase of its fundamental besides."""
-    pitches = {recipe.name: fundamental_hz}
-    return replace(recipe, win_length=win_length, fundamental_hz=pitches, stages=LEARN_PHASES)
+    pitches = dict.fromkeys(recipe.teachers, fundamental_hz)
+    return replace(recipe, win_length=win_length, fundamental_hz=pitches, stages=stages)
 
 
+def _trilingual(name: str, teachers: Mapping[str, Teacher]) -> Recipe:
+    """Return the recipe of one speaker of three languages, at the teacher's own rate."""
+    decoder = {
+        "resblock": "2",
+        "resblock_kernel_sizes": [3, 5, 7],
+        "resblock_dilation_sizes": [[1, 2], [2, 6], [3, 12]],
+        "upsample_rates": [8, 8, 4],
+        "upsample_initial_channel": 256,
+        "upsample_kernel_sizes": [16, 16, 8],
+    }
+    return Recipe(
+        name, {name: teachers["en"]}, also=(teachers["zh"], teachers["ja"]), use_sdp=True, sample_rate_hz=24000,
+        hidden_channels=160, filter_channels=640, n_layers=6, decoder=decoder, most_frames=750,
+        most_frames_a_symbol=80, stages=TWO_CORES,
+    )  # fmt: skip
+
+
+SHIPPED = ("cmn", "mei", "rms", "slt", "trio")
+"""The recipes whose voices come with the project."""
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -186,5 +234,15 @@ RECIPES = {
         _with_phases(_from_trio("rms", FLITE_RMS, "amy"), 512, (60.0, 160.0)),
         _from_trio("mei", MEI, "mei"),
         _with_phases(_from_trio("cmn", CMN, "ling"), 256, (110.0, 240.0)),
+        _with_phases(
+            Recipe("mira-zh", {"mira": MIRA["zh"]}, start_from=("cmn", None), use_sdp=True),
+            256,
+            (140.0, 325.0),
+            stages=SHORT,
+        ),
+        Recipe("mira-en", {"mira": MIRA["en"]}, start_from=("slt", None), use_sdp=True, stages=FINE_TUNE),
+        Recipe("mira-ja", {"mira": MIRA["ja"]}, start_from=("mei", None), use_sdp=True, stages=FINE_TUNE),
+        _trilingual("mira", MIRA),
+        _trilingual("kumo", KUMO),
     )
 }

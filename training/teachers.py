@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from training import kokoro
+
 Phones = list[tuple[str, float, float]]
 """Sounds as (symbols, start, end) in seconds; a pause is a space."""
 
@@ -40,7 +42,7 @@ class Speech(NamedTuple):
 
 def speak(teacher: Teacher, text: str, rate_hz: int) -> Speech:
     """Return what a teacher says, at rate_hz."""
-    speech = SYNTHESIZERS[teacher.synthesizer](text, teacher.voice)
+    speech = SYNTHESIZERS[teacher.synthesizer](text, teacher)
     return Speech(resampled(speech.samples, speech.rate_hz, rate_hz), rate_hz, speech.phones)
 
 
@@ -78,9 +80,9 @@ CMU = {
 }  # fmt: skip
 
 
-def _flite(text: str, voice: str) -> Speech:
+def _flite(text: str, teacher: Teacher) -> Speech:
     with tempfile.NamedTemporaryFile(suffix=".wav") as wav:
-        command = ["flite", "-voice", voice, "-psdur", "-t", text, "-o", wav.name]
+        command = ["flite", "-voice", teacher.voice, "-psdur", "-t", text, "-o", wav.name]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         samples, rate = soundfile.read(wav.name, dtype="float32")
     names, start = [], 0.0
@@ -133,10 +135,10 @@ def _durations(labels: Sequence[str], voice: bytes, rate_hz: int) -> list[float]
     return [sum(frames[i : i + states]) * frame_s for i in range(0, len(frames), states)]
 
 
-def _openjtalk(text: str, voice: str) -> Speech:
+def _openjtalk(text: str, teacher: Teacher) -> Speech:
     import pyopenjtalk
 
-    assert voice == "mei_normal", "the package has one voice"
+    assert teacher.voice == "mei_normal", "the package has one voice"
     labels = pyopenjtalk.extract_fullcontext(text)
     samples, rate = pyopenjtalk.synthesize(labels)
     seconds = _durations(labels, pyopenjtalk.DEFAULT_HTS_VOICE, rate)
@@ -213,11 +215,11 @@ class _Espeak:
 _espeak_of_process = functools.cache(_Espeak)
 
 
-def _espeak(text: str, voice: str) -> Speech:
+def _espeak(text: str, teacher: Teacher) -> Speech:
     engine = _espeak_of_process()
     engine.chunks, engine.events = [], []
     spoken = text.encode()
-    assert engine.library.espeak_SetVoiceByName(voice.encode()) == 0, voice
+    assert engine.library.espeak_SetVoiceByName(teacher.voice.encode()) == 0, teacher.voice
     assert engine.library.espeak_Synth(spoken, ctypes.c_size_t(len(spoken) + 1), 0, 1, 0, _UTF8, None, None) == 0
     samples = np.concatenate([*engine.chunks, np.zeros(engine.rate_hz // 4, np.float32)])  # which ends abruptly
     starts = [start for _, start in engine.events]
@@ -241,4 +243,15 @@ def _joined(phones: Phones) -> Phones:
     return joined
 
 
-SYNTHESIZERS = {"flite": _flite, "openjtalk": _openjtalk, "espeak": _espeak}
+# All three languages: Kokoro, a neural network.
+
+
+def _kokoro(text: str, teacher: Teacher) -> Speech:
+    pieces = list(kokoro.PIECES[teacher.language](text))
+    if not kokoro.can_say(pieces):
+        return Speech(np.zeros(0, np.float32), kokoro.RATE_HZ, None)
+    samples, seconds = kokoro.network().spoken(pieces, kokoro.style(teacher.voice))
+    return Speech(samples, kokoro.RATE_HZ, kokoro.phones(pieces, seconds, samples))
+
+
+SYNTHESIZERS = {"flite": _flite, "openjtalk": _openjtalk, "espeak": _espeak, "kokoro": _kokoro}

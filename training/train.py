@@ -1,10 +1,13 @@
 """Train one voice: `python -m training.train slt`. It can be stopped at any time and resumes at its last checkpoint.
 
-It runs on the first GPU that PyTorch finds, or else on the CPU.
+With `--minutes 10` it stops by itself and has a checkpoint of its last step.
+
+It runs on the first GPU, where PyTorch finds one.
 """
 
 import argparse
 import dataclasses
+import math
 import os
 import time
 from typing import Any
@@ -32,6 +35,7 @@ from training.recipes import RECIPES, RUNS, Recipe, Taught
 
 WEIGHTS = {
     "kl": 0.1,
+    "unit": 0.02,
     "duration": 1.0,
     "heard_mel": 30.0,
     "text_mel": 30.0,
@@ -68,13 +72,14 @@ class Corpus:
         self.durations: list[np.ndarray] = []
         self.samples: list[np.ndarray] = []
         self.speakers: list[int] = []
-        for speaker, teacher in enumerate(recipe.teachers.values()):
-            data = np.load(corpus_path(teacher))
+        speakers = list(recipe.teachers)
+        for name, teacher in recipe.taught:
+            data = np.load(corpus_path(teacher, recipe.sample_rate_hz))
             symbols_ends, frames_each = np.cumsum(data["symbols_each"])[:-1], data["frames_each"]
             self.ids += np.split(data["ids"], symbols_ends)
             self.durations += np.split(data["frames"], symbols_ends)
             self.samples += np.split(data["samples"], np.cumsum(frames_each * recipe.hop_length)[:-1])
-            self.speakers += [speaker] * len(frames_each)
+            self.speakers += [speakers.index(name)] * len(frames_each)
         frames = np.array([durations.sum() for durations in self.durations])
         self.order = [int(i) for i in np.argsort(frames, kind="stable") if frames[i] >= recipe.segment_frames]
 
@@ -109,6 +114,9 @@ class Trainer:
         self.recipe = recipe
         self.path = RUNS / recipe.name / "checkpoint.pth"
         self.corpus = Corpus(recipe)
+        device = torch.get_default_device().type
+        self.precision = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+        """Which computes in bfloat16 on a GPU, but for spectra and durations."""
         torch.manual_seed(0)
         self.trainee, self.judges = Trainee(recipe), Discriminators()
         self.optimizer = torch.optim.AdamW(self.trainee.parameters(), betas=(0.8, 0.99), weight_decay=0)
@@ -135,7 +143,8 @@ class Trainer:
         """Resume at the last checkpoint."""
         saved = torch.load(self.path, map_location="cpu", weights_only=True)
         for name, part in self.parts().items():
-            part.load_state_dict(saved[name])
+            if name in saved:  # training.parts leaves out the optimizers'
+                part.load_state_dict(saved[name])
         self.average = {name: value.to(self.average[name].device) for name, value in saved["average"].items()}
         self.step = saved["step"]
 
@@ -171,11 +180,13 @@ class Trainer:
         for optimizer in (self.optimizer, self.judges_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        losses, made = self._made(stage.teaches)
+        with self.precision:
+            losses, made = self._made(stage.teaches)
         if made:
             losses |= self._compared(made)
-            if stage.teaches == "all":
-                losses |= self._contest(made)
+            if stage.teaches in ("contest", "all"):
+                with self.precision:
+                    losses |= self._contest(made)
         total = torch.stack([WEIGHTS[name] * loss for name, loss in losses.items() if name in WEIGHTS]).sum()
         self.skipped += not _descend(self.optimizer, self.trainee, total)
         self._follow()
@@ -191,8 +202,11 @@ class Trainer:
                 heard = self.trainee.heard(window)[0]
             return {}, self.trainee.decode(window, heard, len(heard))
         window = self.trainee.window(batch)
-        latents = self.trainee.latents(batch, window, NOISE_SCALE)
-        if teaches == "latents":
+        if teaches in ("autoencoder", "contest"):
+            heard, losses = self.trainee.autoencoded(window)
+            return losses, self.trainee.decode(window, heard, len(heard))
+        latents = self.trainee.latents(batch, window, NOISE_SCALE, teach_heard=teaches != "text")
+        if teaches in ("latents", "text"):
             return latents.losses, None
         n = len(latents.heard) // 2
         mixed = torch.cat([latents.heard[:n], latents.from_text[n:]])
@@ -260,7 +274,8 @@ def main() -> None:
     """Train until the recipe's last step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("voice", choices=sorted(RECIPES))
-    parser.add_argument("--batch", type=int, help="utterances per step, for a GPU with room for more than the recipe's")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="how long to train, to go on another time")
+    parser.add_argument("--batch", type=int, help="utterances a step, where a GPU has room for more than the recipe's")
     arguments = parser.parse_args()
     if torch.cuda.is_available():
         torch.set_default_device("cuda")
@@ -269,8 +284,9 @@ def main() -> None:
     recipe = RECIPES[arguments.voice]
     trainer = Trainer(dataclasses.replace(recipe, batch=arguments.batch or recipe.batch))
     began = time.monotonic()
+    ends = began + 60 * arguments.minutes
     shown: dict[str, list[float]] = {}
-    while trainer.step < trainer.recipe.steps:
+    while trainer.step < trainer.recipe.steps and time.monotonic() < ends:
         for name, loss in trainer.train_step().items():
             shown.setdefault(name, []).append(loss)
         if trainer.step % LOG_EVERY == 0:
@@ -278,8 +294,9 @@ def main() -> None:
             skipped = f"  skipped {trainer.skipped}" if trainer.skipped else ""
             print(f"step {trainer.step}  {(time.monotonic() - began) / LOG_EVERY:.2f} s  {means}{skipped}", flush=True)
             began, shown = time.monotonic(), {}
-        if trainer.step % SAVE_EVERY == 0 or trainer.step == trainer.recipe.steps:
+        if trainer.step % SAVE_EVERY == 0:
             trainer.save()
+    trainer.save()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from vits.errors import (
 from vits.text import Dictionary, Prepared, Sentence
 
 if TYPE_CHECKING:
-    from vits.voice import Voice, load_voice
+    from vits.voice import Voice, load_voice, warm_up
 
 __all__ = [
     "BadDictionary",
@@ -46,11 +46,12 @@ __all__ = [
     "VitsError",
     "Voice",
     "load_voice",
+    "warm_up",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("Voice", "load_voice"):
+    if name in ("Voice", "load_voice", "warm_up"):
         from vits import voice
 
         return getattr(voice, name)

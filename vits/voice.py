@@ -3,6 +3,7 @@
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -347,6 +348,13 @@ class _Encoded:
     durations: Tensor
     """int64 [T], the frames of each id."""
     g: Tensor | None
+
+
+def warm_up(voice: Voice, speaker: int) -> None:
+    """Compile and page in what a first request would otherwise wait for: some blanks, long enough for every window."""
+    with suppress(RunawayLength):  # Such a text is no speech; a voice may refuse it and still be sound.
+        for _ in voice.stream([0] * 64, speaker=speaker, noise_scale_w=0.0, length_scale=4.0):
+            pass
 
 
 def has_bfloat16() -> bool:

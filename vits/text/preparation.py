@@ -26,7 +26,7 @@ MAX_CHARACTERS = 200
 """Longest sentence in characters; longer ones are cut at commas, or else at blanks."""
 MAX_SYMBOLS = 500
 """Most symbols of a sentence, without blanks. A digit or a letter's name has many, so characters do not bound them."""
-MAX_SECONDS = 60.0
+MAX_SECONDS = 10.0
 """How long a preparation may take. 100 000 characters take less than half of that on two slow cores."""
 
 NO_DICTIONARY = Dictionary()
