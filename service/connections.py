@@ -124,7 +124,7 @@ class Connections(H11Protocol):
         client that is there ignores it, and the host of one that is gone answers with a reset.
         """
         begun = not self.idle and self.cycle.response_started
-        waits = not self.idle and not self.cycle.more_body and self.conn.their_http_version == b"1.1"
+        waits = not self.idle and not self.cycle.more_body and (self.conn.their_http_version or b"") >= b"1.1"
         if self.scheme == "https" or not (begun or waits):
             return None
         self._ended = True

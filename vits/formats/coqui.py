@@ -60,11 +60,6 @@ _RULES = (
 _SPEAKER_FILES = ("speakers.pth", "speaker_ids.json", "speakers.json", "speaker_ids.pth")
 
 
-def is_config(values: object) -> bool:
-    """Whether a config is one of Coqui's: "model" is a name there, where VITS has a table."""
-    return isinstance(values, dict) and isinstance(values.get("model"), str)
-
-
 def open_model(checkpoint: Path, config: Path) -> tuple[Config, Network]:
     """Return the config and network of a voice.
 

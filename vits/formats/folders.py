@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vits.errors import BrokenCheckpoint
-from vits.formats import huggingface
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""The names of a folder's weights; the first that is there counts."""
+
 
 CONFIGS = ("finetune_speaker.json", "modified_finetune_speaker.json", "moegoe_config.json", "config.json")
 """The names that VITS and VITS-fast-fine-tuning give to configs; the first that is there counts."""
@@ -78,7 +81,7 @@ def files_of(folder: Path) -> tuple[Path, Path | None] | None:
         BrokenCheckpoint: there are several checkpoints or configs, and nothing says which counts.
 
     """
-    if huggingface.folder_of(folder):
+    if hugging_face_folder(folder):
         return folder, None
     checkpoints = sorted(
         path
@@ -130,3 +133,12 @@ def _named_apart(found: Sequence[FoundModel]) -> list[FoundModel]:
         taken.add(name)
         apart.append(FoundModel(name, model.checkpoint, model.config))
     return apart
+
+
+def hugging_face_folder(checkpoint: Path) -> Path | None:
+    """Return the folder of a voice of Hugging Face's, given the folder or its weights; None where it is none."""
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    if not checkpoint.is_dir() and checkpoint.name not in WEIGHTS:
+        return None
+    is_one = (folder / "vocab.json").is_file() and any((folder / name).is_file() for name in WEIGHTS)
+    return folder if is_one and (folder / "config.json").is_file() else None

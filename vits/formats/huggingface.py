@@ -17,6 +17,7 @@ from vits.checkpoint import build_network, checked_tensors, read_tensors
 from vits.config import LEAST_RATE_HZ, MAX_RATE_HZ, MAX_SPEAKERS, MAX_SYMBOLS, Config, Shape, read_shape
 from vits.errors import BrokenCheckpoint
 from vits.files import read_json
+from vits.formats.folders import WEIGHTS
 from vits.formats.safetensors_file import read_safetensors
 from vits.limits import DEFAULTS
 from vits.network import (
@@ -29,9 +30,6 @@ from vits.network import (
 )
 from vits.tables import TOP_LEVEL, Table, is_whole
 from vits.text.characters import CharacterFrontEnd
-
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""The names of a folder's weights; the first that is there counts."""
 
 _FIXED: Mapping[str, object] = {
     "window_size": RELATIVE_WINDOW,
@@ -102,15 +100,6 @@ _PARTS = (
     (r"(\.norm(?:s|_layers)?_[12](?:\.\d+)?)\.bias$", r"\1.beta"),
 )
 """The other parts of names; all that fit count."""
-
-
-def folder_of(checkpoint: Path) -> Path | None:
-    """Return the folder of a voice in this layout, given the folder or its weights; None where it is none."""
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    if not checkpoint.is_dir() and checkpoint.name not in WEIGHTS:
-        return None
-    is_one = (folder / "vocab.json").is_file() and any((folder / name).is_file() for name in WEIGHTS)
-    return folder if is_one and (folder / "config.json").is_file() else None
 
 
 def open_model(folder: Path, config: Path | None = None) -> tuple[Config, Network]:
