@@ -77,8 +77,8 @@ LoadVoice = Callable[[Path, Path | None, str], Voice]
 
 PROTOCOLS = (openai, vits_simple_api)
 """The protocols of others with errors of their own: modules with routes, a prefix of paths, and an error's shape."""
-EXIT_START_FAILED = 3
-"""uvicorn's own code for an application that could not start."""
+EXIT_START_FAILED, EXIT_OUT_OF_MEMORY = 3, 71
+"""uvicorn's own code for an application that could not start, and one after which another start may succeed."""
 
 
 # Settings
@@ -692,12 +692,11 @@ async def load_pool(service: SpeechService) -> None:
         check_aliases(service)
         first = next(iter(service.pool.values()))
         await turns.infer(partial(warm_up, first.voice, first.default_speaker))
-    except (SettingsError, VitsError, OSError) as error:
-        log.critical("Cannot start: %s", " ".join(str(error).split()))
-        raise SystemExit(EXIT_START_FAILED) from None
-    except Exception:
-        log.exception("Cannot start")
-        raise SystemExit(EXIT_START_FAILED) from None
+    except Exception as error:
+        foreseen = isinstance(error, SettingsError | VitsError | OSError)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        log.critical("Cannot start: %s", reason, exc_info=None if foreseen else error)
+        raise SystemExit(EXIT_OUT_OF_MEMORY if process.is_out_of_memory(error) else EXIT_START_FAILED) from None
     service.ready.set()
     log.info("In force: %s", ", ".join(f"{name} {value}" for name, value in service.in_force().items()))
     log.info("Ready: %s MB resident", process.resident_mb())
@@ -747,4 +746,4 @@ def create_app_from_environment(load_voice: LoadVoice = load_voice) -> Starlette
     except SettingsError as error:
         log.critical("Cannot start: %s", error)
         raise SystemExit(EXIT_START_FAILED) from None
-    return create_app(settings, os.environ.get("SPEAK_API_KEY", "").rstrip("\r\n"), load_voice)
+    return create_app(settings, environment.api_key(), load_voice)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deploy.capacity import BASE_MB, FULL_SIZE
 from deploy.defaults import cache_capacities, setting
 from server import EXIT_START_FAILED, Settings, create_app, read_settings
+from service import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET_ONGOING_REQUESTS = 2
@@ -112,8 +113,9 @@ class Speaker:
         # Models that cannot be loaded end the server, which here is the event loop of this thread. If the process
         # lived on, Serve would wait for it for ever.
         threading.Thread(target=end_process_with, args=(threading.current_thread(),), daemon=True).start()
-        key = os.environ.get("SPEAK_API_KEY", "").rstrip("\r\n")
-        self.ready = Ready(create_app(self.settings, key), serve.get_replica_context().replica_id.unique_id)
+        self.ready = Ready(
+            create_app(self.settings, environment.api_key()), serve.get_replica_context().replica_id.unique_id
+        )
         return self.ready
 
     async def check_health(self) -> None:

@@ -25,6 +25,11 @@ def set_cache_capacities() -> None:
         log.warning("jemalloc is not preloaded: start by run.sh, or put LD_PRELOAD into the unit file's Environment")
 
 
+def api_key() -> str:
+    """The key that requests for speech must show, without the newline that a file of it ends with; empty: none."""
+    return os.environ.get("SPEAK_API_KEY", "").rstrip("\r\n")
+
+
 @cache
 def own_allocator() -> str:
     """The allocator of this process, looked up once: it stays what it is."""

@@ -39,8 +39,14 @@ class VoiceEntry:
 
     def row(self) -> dict[str, object]:
         """What /speakers says of it."""
-        described = ("id", "model", "speaker", "languages", "sample_rate_hz")
-        return {name: getattr(self, name) for name in described} | dict(self.defaults)
+        return {
+            "id": self.id,
+            "model": self.model,
+            "speaker": self.speaker,
+            "languages": self.languages,
+            "sample_rate_hz": self.sample_rate_hz,
+            **self.defaults,
+        }
 
 
 class Host(Protocol):

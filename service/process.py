@@ -3,6 +3,7 @@
 Linux has files for all of them. Where a file is missing, as on macOS, the fact is unknown, and the functions say so.
 """
 
+import errno
 import math
 import os
 from collections.abc import Iterator
@@ -60,6 +61,18 @@ def resident_mb() -> float | str:
     """The memory of this process in megabytes, to one place; "unknown" where no file says it."""
     found = resident_bytes()
     return "unknown" if found is None else round(found / 1e6, 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one that caused it, says that no memory was left: Python's, the system's, or torch's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) == errno.ENOMEM:
+            return True
+        if isinstance(cause, RuntimeError) and "can't allocate memory" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 @cache

@@ -70,6 +70,8 @@ class Voice:
         use_products(network)
         self._n_speakers = 1 if network.emb_g is None else network.emb_g.num_embeddings
         self.speakers = _speakers(config, self._n_speakers)
+        languages = config.speaker_languages
+        self._languages_of = {config.speakers[name]: spoken for name, spoken in languages.items()}
         if precision == "bfloat16" or (precision == "auto" and has_bfloat16() and self._bfloat16_will_do()):
             self._decoder = self._decoder.to(torch.bfloat16)
 
@@ -130,8 +132,7 @@ class Voice:
 
     def languages_of(self, speaker: int) -> tuple[str, ...]:
         """Return one speaker's languages by the config; where that says nothing, the voice's."""
-        by_id = {self._config.speakers[name]: rows for name, rows in self._config.speaker_languages.items()}
-        return by_id.get(speaker, self.languages)
+        return self._languages_of.get(speaker, self.languages)
 
     @property
     def default_speaker(self) -> int:

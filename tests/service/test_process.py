@@ -1,5 +1,6 @@
 """Facts of the process, on this machine and on others that files stand in for."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -165,3 +166,30 @@ def test_resident_memory_is_the_second_field_in_pages(machine: Path) -> None:
 
 def test_without_its_file_resident_memory_is_unknown(machine: Path) -> None:
     assert process.resident_bytes() is None
+
+
+# Out of memory
+
+
+def caused_by(cause: Exception) -> Exception:
+    error = ValueError("is not a whole checkpoint")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        caused_by(MemoryError()),
+    ],
+)
+def test_errors_of_missing_memory_are_told_from_others(error: Exception) -> None:
+    assert process.is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "x"), RuntimeError("x"), caused_by(ValueError("x"))])
+def test_other_errors_are_none_of_missing_memory(error: Exception) -> None:
+    assert not process.is_out_of_memory(error)
