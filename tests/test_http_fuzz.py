@@ -380,6 +380,8 @@ def requests_in(raw: bytes) -> tuple[list[h11.Request], str]:
                 parser.receive_data(rest)
             elif event is h11.NEED_DATA or event is h11.PAUSED:
                 return requests, "part"
+            elif isinstance(event, h11.ConnectionClosed):  # a request that was cut down to nothing
+                return requests, "nothing"
     except h11.RemoteProtocolError:
         return requests, "no HTTP"
 
