@@ -479,7 +479,7 @@ BAD_REQUESTS = (
     b"GET /speak?text=a&text=b HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /speak?text=a&speed=nan HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /speak?text=a&speaker=somebody-else HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET /speak?text=" + 3000 * b"a" + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /speak?text=" + 5000 * b"a" + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /speek?text=a HTTP/1.1\r\nHost: x\r\n\r\n",
     b"DELETE /speak HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /speak HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{}\n",
