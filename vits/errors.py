@@ -60,6 +60,8 @@ class NothingToSay(UnspeakableText):
 class BadDictionary(TextError):
     """A dictionary of written and spoken forms is not usable; the text names the entry."""
 
+    code = "bad_request"
+
 
 class UnknownCleaner(TextError):
     """There is no cleaner of that name."""
