@@ -190,7 +190,7 @@ FLITE_RMS = Teacher("flite", "rms", "en")
 MEI = Teacher("openjtalk", "mei_normal", "ja")
 CMN = Teacher("espeak", "cmn+Annie", "zh")  # whose tones are wide, and high enough to be learnt
 MIRA = {lang: Teacher("kokoro", "af_heart+jf_alpha+zf_xiaoxiao", lang) for lang in ("en", "ja", "zh")}
-"""A woman whom Kokoro speaks without an accent in each of the three: the mean of one of its voices of each."""
+"""A woman in three languages: the mean of one of Kokoro's voices of each. Her Japanese was not judged yet."""
 KUMO = {lang: Teacher("kokoro", "jm_kumo", lang) for lang in ("en", "ja", "zh")}
 
 
