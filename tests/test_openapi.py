@@ -20,7 +20,7 @@ import server
 from service import openai, pages, vits_simple_api
 from service.audio import EVERY_FORMAT, FORMATS
 from service.errors import STATUS_OF
-from service.parameters import PARAMETERS
+from service.parameters import BODY_PARAMETERS, EMPTY, PARAMETERS
 from tests.conftest import RunningServer, running_servers, write_models
 from tests.described import DOCUMENT, PATH, errors, resolve
 from vits import limits
@@ -67,7 +67,8 @@ def test_every_route_is_described_and_no_other(app: Starlette) -> None:
 @pytest.mark.parametrize("method", ["get", "head", "post"])
 def test_the_parameters_of_speak_are_the_servers(method: str) -> None:
     described = parameters(method, "/speak")
-    assert set(described) == set(PARAMETERS)
+    assert set(described) == set(BODY_PARAMETERS if method == "post" else PARAMETERS)
+    assert described["empty"]["enum"] == list(EMPTY)
     for name, (low, high) in limits.RANGES.items():
         assert (described[name]["minimum"], described[name]["maximum"]) == (low, high)
     assert (described["seed"]["minimum"], described["seed"]["maximum"]) == (0, limits.MAX_SEED)
@@ -79,9 +80,9 @@ def test_the_parameters_of_openai_are_the_servers() -> None:
     described = parameters("post", "/v1/audio/speech")
     assert set(described) == set(openai.PARAMETERS)
     shared = parameters("post", "/speak")
-    for name in ("lang", "noise_scale", "noise_scale_w", "seed"):
+    for name in ("lang", "noise_scale", "noise_scale_w", "seed", "replace"):
         value, null = described[name]["anyOf"]
-        assert (resolve(value), null) == (shared[name], {"type": "null"})
+        assert (resolve(value), null) == (resolve(shared[name]), {"type": "null"})
     assert described["response_format"]["enum"] == [*openai.FORMATS, None]
     assert described["stream_format"]["enum"] == [*openai.STREAM_FORMATS, None]
     assert described["response_format"]["default"] == next(iter(openai.FORMATS))
@@ -176,6 +177,9 @@ def check(case: Case[Any], response: Any) -> None:
         error = answer["error"]
         if "inverse of length_scale" in error["message"]:
             assert {"speed", "length_scale"} <= set(case.query)
+        elif "no blank at the ends" in error["message"]:
+            body: Any = case.body
+            assert any(written != written.strip() for written in body["replace"])
         else:
             assert error["code"] in BEYOND_THE_DOCUMENT, f"the document allows what is refused: {error}"
 
