@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,9 +67,37 @@ class Dictionary:
 
     def apply(self, text: str, pronunciations: Pronunciations, symbols: Collection[str]) -> str:
         """The text with each written form as its spoken form, or as the character that stands for its phonemes."""
-        return "".join(self._applied(text, pronunciations, symbols)) if self.entries else text
 
-    def _applied(self, text: str, pronunciations: Pronunciations, symbols: Collection[str]) -> Iterator[str]:
+        def said(entry: Entry, written: str) -> str:
+            phones = entry.spoken.removeprefix("[[").removesuffix("]]")
+            is_plain = phones == entry.spoken and not phonemes.is_notation(phones, entry.written)
+            pronunciation = None if is_plain else phonemes.read(phones, written, symbols)
+            return pronunciations.stand_in(pronunciation) if pronunciation else phones
+
+        return "".join(self._replaced(text, said)) if self.entries else text
+
+    def spell(self, text: str, *, phonemes_allowed: bool) -> str:
+        """The text with each written form as its spoken form, for voices that are not taught by cleaners.
+
+        Args:
+            text: anything.
+            phonemes_allowed: whether the voice reads phonemes between [[ and ]].
+
+        Raises:
+            BadDictionary: a form in the text is given in a notation that such voices do not read.
+
+        """
+
+        def said(entry: Entry, written: str) -> str:
+            is_raw = entry.spoken.startswith("[[")
+            if (is_raw and not phonemes_allowed) or phonemes.is_notation(entry.spoken, entry.written):
+                wanted = "words, or its phonemes between [[ and ]]" if phonemes_allowed else "words"
+                raise BadDictionary(f"{written!r}: this voice does not read {entry.spoken!r}; expected {wanted}")
+            return entry.spoken
+
+        return "".join(self._replaced(text, said)) if self.entries else text
+
+    def _replaced(self, text: str, said: Callable[[Entry, str], str]) -> Iterator[str]:
         folded = "".join(fold(character)[:1] for character in text)
         kept = position = 0
         while position < len(text):
@@ -78,12 +106,9 @@ class Dictionary:
                 position += 1
                 continue
             yield text[kept:position]
-            written = text[position : position + len(entry.written)]
-            phones = entry.spoken.removeprefix("[[").removesuffix("]]")
-            is_plain = phones == entry.spoken and not phonemes.is_notation(phones, entry.written)
-            pronunciation = None if is_plain else phonemes.read(phones, written, symbols)
-            yield pronunciations.stand_in(pronunciation) if pronunciation else phones
-            kept = position = position + len(entry.written)
+            end = position + len(entry.written)
+            yield said(entry, text[position:end])
+            kept = position = end
         yield text[kept:]
 
     def _at(self, text: str, folded: str, position: int) -> Entry | None:

@@ -77,6 +77,8 @@ _SMILEY = re.compile(
 )
 # Pictures, their parts and modifiers; keycaps keep their digit.
 _EMOJI = re.compile("[\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
+PICTURES = re.compile("[\u2300-\u23ff\u25a0-\u27bf\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]")
+"""Emoji and pictographs, which cleaners have no symbols for and espeak-ng calls by long names."""
 _INVISIBLE = re.compile(
     "[\u00ad\u200b\u200c\u2060-\u2064\ufeff\u202a-\u202e\u2066-\u2069\u200e\u200f\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 )
