@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vits.text.dictionary import Dictionary
-from vits.text.front_end import Reading, check_language, prepared, refuse_dictionary
+from vits.text.front_end import Reading, as_meant, check_language, prepared
 from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken
 
 CLEANERS = (
@@ -67,8 +67,8 @@ class CoquiFrontEnd:
     ) -> Prepared:
         """The sentences of a text in symbol ids; numbers and signs stay as they are written."""
         check_language(lang, self)
-        refuse_dictionary(dictionary, self)
         dropped: Counter[str] = Counter()
+        text = as_meant(text, dictionary, dropped, normalize=normalize)
         return prepared(text, lambda piece: [self._read(piece, dropped)], dropped, check, timeout_s)
 
     def _read(self, text: str, dropped: Counter[str]) -> Reading:

@@ -243,7 +243,7 @@ def in_time(check: Callable[[], None] | None, timeout_s: float) -> Callable[[], 
 
 
 def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
-    language = language_of(language)
+    language = language_of(language) or language
     if language == "auto":
         return None if cleaner.tagged else cleaner.languages[0]
     if language not in LANGUAGES:
