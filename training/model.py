@@ -256,7 +256,7 @@ class Trainee(nn.Module):
         bands_hz = torch.tensor(self.bands_hz)[window.speakers]
         wanted, voiced = fundamental(window.samples, recipe.sample_rate_hz, recipe.hop_length, bands_hz)
         wanted, voiced = wanted[:, seen], (voiced & (window.mask[:, 0] > 0))[:, seen]
-        told, from_text_told = (torch.complex(*self.phase(z)[:, :, seen].unbind(1)) for z in (heard, from_text))
+        told, from_text_told = (torch.complex(*self.phase(z)[:, :, seen].float().unbind(1)) for z in (heard, from_text))
         return {
             "heard_phase": phase_loss(told, wanted, voiced),
             "text_advance": advance_loss(from_text_told, wanted, voiced),

@@ -32,6 +32,7 @@ from training.losses import (
 )
 from training.model import Batch, Discriminators, Segments, Trainee
 from training.recipes import RECIPES, RUNS, Recipe, Taught
+from vits.voice import has_bfloat16
 
 WEIGHTS = {
     "kl": 0.1,
@@ -115,8 +116,8 @@ class Trainer:
         self.path = RUNS / recipe.name / "checkpoint.pth"
         self.corpus = Corpus(recipe)
         device = torch.get_default_device().type
-        self.precision = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
-        """Which computes in bfloat16 on a GPU, but for spectra and durations."""
+        self.precision = torch.autocast(device, torch.bfloat16, enabled=device == "cuda" or has_bfloat16())
+        """Which computes in bfloat16, but for spectra and durations, on a GPU or on a CPU that has it in hardware."""
         torch.manual_seed(0)
         self.trainee, self.judges = Trainee(recipe), Discriminators()
         self.optimizer = torch.optim.AdamW(self.trainee.parameters(), betas=(0.8, 0.99), weight_decay=0)

@@ -95,10 +95,15 @@ def test_text_is_taught_to_tell_latents_that_stay_as_they_are(bilingual: Recipe)
     assert {"kl", "duration", "text_mel"} <= set(losses)
 
 
+@pytest.mark.parametrize("pitches_hz", [{}, {"tiny": (60.0, 160.0)}], ids=["", "with phases"])
 @pytest.mark.parametrize("teaches", ["latents", "text", "autoencoder", "all"])
-def test_what_a_gpu_does_in_bfloat16_has_nearly_the_same_losses(bilingual: Recipe, teaches: Taught) -> None:
+def test_bfloat16_has_nearly_the_same_losses(
+    bilingual: Recipe, teaches: Taught, pitches_hz: dict[str, tuple[float, float]]
+) -> None:
     stages = (Stage(teaches, 10, 1e-4, 1e-4),)
-    exact, rough = (train.Trainer(dataclasses.replace(bilingual, stages=stages)) for _ in range(2))
+    recipe = dataclasses.replace(bilingual, stages=stages, fundamental_hz=pitches_hz)
+    exact, rough = train.Trainer(recipe), train.Trainer(recipe)
+    exact.precision = torch.autocast("cpu", enabled=False)
     rough.precision = torch.autocast("cpu", torch.bfloat16)
     wanted, found = exact.train_step(), rough.train_step()
     assert rough.skipped == 0
