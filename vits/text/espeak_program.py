@@ -2,41 +2,26 @@
 
 The library and its data are inside the espeakng-loader package (GPL-3.0), which is optional; it is a release, 1.52.0.
 vits.text.espeak_ng drives Piper's own build, which writes many sounds of German, Italian and Portuguese differently.
+It runs in a process of its own, because there are texts that end it: "<-C" in Vietnamese does.
 """
 
 from __future__ import annotations
 
-import ctypes
+import atexit
 import importlib.util
+import json
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from vits.errors import TextError
 from vits.text.libraries import PACKAGES, load
 
 NEEDED_FOR = "Text in the phonemes of espeak-ng 1.52"
-_SYNCHRONOUS, _IPA, _CHARACTERS = 2, 2, 1  # AUDIO_OUTPUT_SYNCHRONOUS, espeakPHONEMES_IPA, POS_CHARACTER
-_DO_NOT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: the library would end the process where its data is missing
-_SYNTH_FLAGS = 0x1 | 0x100 | 0x1000  # espeakCHARS_UTF8, espeakPHONEMES, espeakENDPAUSE: those of the program
 _lock = Lock()
-"""The library has one voice at a time."""
-
-
-class _Voice(ctypes.Structure):
-    """espeak_VOICE of speak_lib.h."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("languages", ctypes.c_char_p),
-        ("identifier", ctypes.c_char_p),
-        ("gender", ctypes.c_ubyte),
-        ("age", ctypes.c_ubyte),
-        ("variant", ctypes.c_ubyte),
-        ("xx1", ctypes.c_ubyte),
-        ("score", ctypes.c_int),
-        ("spare", ctypes.c_void_p),
-    )
+"""The process answers one text at a time."""
 
 
 def missing_packages() -> tuple[str, ...]:
@@ -45,64 +30,52 @@ def missing_packages() -> tuple[str, ...]:
 
 
 @cache
-def _library() -> Any:
+def _process() -> subprocess.Popen[str]:
     files = load("espeakng_loader", NEEDED_FOR)
-    library = ctypes.CDLL(str(files.get_library_path()))
-    library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
-    library.espeak_SetPhonemeTrace.argtypes = (ctypes.c_int, ctypes.c_void_p)
-    library.espeak_Synth.argtypes = (
-        *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
-        *(ctypes.c_void_p, ctypes.c_void_p),
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-I", "-S", str(Path(__file__).with_name("espeak_child.py"))),
+            *(str(files.get_library_path()), str(files.get_data_path())),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        start_new_session=True,  # Ctrl+C is for the server, at whose end this process ends too
     )
-    data = str(files.get_data_path())
-    if library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), _DO_NOT_EXIT) <= 0:
-        raise TextError(f"espeak-ng cannot read its data in {data}")
-    return library
+    atexit.register(_end, process)
+    return process
 
 
-@cache
-def _languages() -> dict[str, bytes]:
-    """espeak-ng's voices by the code of the language that each is foremost for."""
-    voices, index = _library().espeak_ListVoices(None), 0
-    found: dict[str, bytes] = {}
-    while voices[index]:
-        voice = voices[index].contents
-        found.setdefault(voice.languages[1:].decode(), voice.identifier)  # a byte for its priority comes first
-        index += 1
-    return found
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
 
 
 def lines(text: str, language: str) -> list[str]:
-    """The phonemes of each clause. Raises MissingLibrary, and TextError where espeak-ng does not speak the language.
+    """The phonemes of each clause.
 
-    The text is spoken to nothing, as the program does: the stress of single words and the tones of Chinese become final
-    in that, and differ from what the library's own espeak_TextToPhonemes writes.
+    Raises:
+        MissingLibrary: espeak-ng is not installed.
+        TextError: espeak-ng does not speak the language, or fails at the text.
+
     """
-    written = text.replace("\0", " ").encode()
     with _lock:
-        library = _library()
-        if language not in _languages():
-            raise TextError(f"espeak-ng has no voice {language!r}, which this model needs")
-        library.espeak_SetVoiceByName(_languages()[language])
-        with _Trace() as trace:
-            library.espeak_SetPhonemeTrace(_IPA, trace.stream)
-            library.espeak_Synth(written, len(written) + 1, 0, _CHARACTERS, 0, _SYNTH_FLAGS, None, None)
-            library.espeak_SetPhonemeTrace(0, None)
-    return trace.text.split("\n")
-
-
-class _Trace:
-    """A stream of the C library's into memory."""
-
-    def __enter__(self) -> _Trace:
-        self._libc = ctypes.CDLL(None)
-        self._libc.open_memstream.restype = ctypes.c_void_p
-        self._libc.fclose.argtypes = self._libc.free.argtypes = (ctypes.c_void_p,)
-        self._buffer, self._size = ctypes.c_void_p(), ctypes.c_size_t()
-        self.stream = self._libc.open_memstream(ctypes.byref(self._buffer), ctypes.byref(self._size))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._libc.fclose(self.stream)
-        self.text = ctypes.string_at(self._buffer, self._size.value).decode()
-        self._libc.free(self._buffer)
+        process = _process()
+        assert process.stdin
+        assert process.stdout
+        try:
+            process.stdin.write(json.dumps([text, language]) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            _process.cache_clear()
+            atexit.unregister(_end)
+            _end(process)
+            raise TextError(f"espeak-ng fails at this text: {text[:60]}")
+    found: list[str] | None = json.loads(answer)
+    if found is None:
+        raise TextError(f"espeak-ng has no voice {language!r}, which this model needs")
+    return found
