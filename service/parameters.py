@@ -111,12 +111,15 @@ def require_json(request: Request) -> None:
 
 
 async def limited_body(request: Request, limit_bytes: int) -> bytes:
-    """The body, read no further than `limit_bytes`."""
+    """The body, read no further than `limit_bytes`, and not at all where it says that it is longer."""
+    too_large = Refusal("body_too_large", f"The body must not exceed {limit_bytes} bytes.")
+    if int(request.headers.get("content-length", "0")) > limit_bytes:
+        raise too_large
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit_bytes:
-            raise Refusal("body_too_large", f"The body must not exceed {limit_bytes} bytes.")
+            raise too_large
     return bytes(body)
 
 

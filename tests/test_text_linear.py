@@ -16,6 +16,7 @@ from vits.text import (
     dictionary,
     english_heteronyms,
     english_tokens,
+    laughs,
     markup,
     normalize,
     normalize_cjk,
@@ -102,6 +103,7 @@ RULES_OF = [
     dictionary,
     english_heteronyms,
     english_tokens,
+    laughs,
     markup,
     normalize,
     normalize_cjk,
@@ -143,6 +145,9 @@ SLOW_TO_SCAN = [
     "read ",
     "2万",
     "$1",
+    "あw",
+    "笑",
+    "(笑",
 ]
 
 
