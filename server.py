@@ -21,15 +21,12 @@ import asyncio
 import hashlib
 import logging
 import os
-import re
 import threading
 import time
-import tomllib
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -47,7 +44,7 @@ from service.access import Key
 from service.errors import ErrorAnswers, Refusal
 from service.host import VoiceEntry, listed
 from service.metrics import Metrics, Stopwatch
-from service.middleware import ORIGINS, middleware
+from service.middleware import middleware
 from service.parameters import Parameters, json_parameters, query_parameters, read_parameters
 from service.recordings import (
     EMBEDDABLE,
@@ -62,152 +59,30 @@ from service.recordings import (
     unless_gone,
     wants_part,
 )
-from vits import Prepared, VitsError, Voice, load_voice, warm_up
-from vits.formats import speaker_names
+from service.settings import ModelSettings as ModelSettings
+from service.settings import Settings as Settings
+from service.settings import SettingsError as SettingsError
+from service.settings import read_settings as read_settings
+from vits import Dictionary, NothingToSay, Prepared, VitsError, Voice, load_voice, warm_up
+from vits.formats import find_models, speaker_names
 from vits.identity import identity
-from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, PRECISIONS, RANGES
-from vits.tables import TOP_LEVEL, Table
+from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, RANGES
+from vits.text.preparation import NO_DICTIONARY
 
 # uvicorn and gunicorn's uvicorn worker both give this logger their handlers.
 log = logging.getLogger("uvicorn.error")
 
 Result = TypeVar("Result")
+NONE: Mapping[str, object] = {}
 LoadVoice = Callable[[Path, Path | None, str], Voice]
 """What loads a checkpoint and its config, if it has one of its own, in a precision."""
 
 PROTOCOLS = (openai, vits_simple_api)
 """The protocols of others with errors of their own: modules with routes, a prefix of paths, and an error's shape."""
+SILENCE_S = 0.2
+"""How long the silence is that a text without anything to say may become."""
 EXIT_START_FAILED, EXIT_OUT_OF_MEMORY = 3, 71
 """uvicorn's own code for an application that could not start, and one after which another start may succeed."""
-
-
-# Settings
-
-
-class SettingsError(Exception):
-    """Invalid settings: one line that names the file, the table, the key, the value and what was expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """One [[models]] table."""
-
-    name: str
-    """What requests call it."""
-    checkpoint: Path
-    """The weights, as training or an export wrote them, or the folder of a model."""
-    config: Path | None = None
-    """The JSON file that belongs to the checkpoint; None: the one beside it."""
-    load: bool = True
-    """Whether it is loaded at start; the others stay configured but cannot speak."""
-    speaker: str | None = None
-    """Who speaks where a request names the model alone; None: the first of the config."""
-    lang: str = "auto"
-    """The language of a request that names none."""
-    normalize: bool = True
-    """Whether numbers, units and signs are put into words that the model's own front end would drop or misread."""
-    noise_scale: float | None = None
-    """How much the voice varies, of a request that does not say; None: vits.limits.DEFAULTS, as for the next two."""
-    noise_scale_w: float | None = None
-    """How much the rhythm varies, of a request that does not say."""
-    length_scale: float | None = None
-    """Duration relative to the model's own, of a request that does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """All of models.toml: its [server] table and its models."""
-
-    path: Path
-    """The file itself, for messages."""
-    models: tuple[ModelSettings, ...]
-    """In the file's order; the first loaded one speaks where a request names no speaker."""
-    threads: int
-    """Threads of one inference."""
-    precision: str = "auto"
-    """What decoders compute in: float32, bfloat16, or auto (bfloat16 where the CPU has it and it sounds the same)."""
-    max_text_chars: int = 4096
-    """The longest text of a request, in characters."""
-    max_waiting: int = 8
-    """The most recordings under way at once, the one that computes included."""
-    max_audio_s: int = 600
-    """The longest recording, in seconds of audio: what bounds the memory of one request."""
-    cache_mb: int = 64
-    """How much memory finished recordings may take, in megabytes (10^6 bytes); 0 keeps none."""
-    cors_origins: tuple[str, ...] = ()
-    """The origins whose pages may read answers by script; "*" is every one."""
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """The [aliases] table: further names of speakers, for clients of other protocols."""
-
-
-def read_settings(path: Path) -> Settings:
-    """What models.toml says; a SettingsError where something in it is invalid."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: expected the file that lists the models; there is none") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: {error}: expected a readable TOML file") from None
-    top = Table(path, TOP_LEVEL, document, SettingsError)
-    server = Table(path, "[server]", top.take("server", dict, {}, "a table"), SettingsError)
-    entries = top.take("models", list, [], "[[models]] tables")
-    aliases = Table(path, "[aliases]", top.take("aliases", dict, {}, "a table"), SettingsError)
-    top.end()
-    models = tuple(read_model(path, index, entry) for index, entry in enumerate(entries, 1))
-    for name, count in Counter(model.name for model in models).items():
-        if count > 1:
-            raise SettingsError(f"{path}: [[models]]: name = {name!r}: expected once, found {count} times")
-    if not any(model.load for model in models):
-        raise SettingsError(f"{path}: [[models]]: load: expected at least one model with load = true")
-    default = {field.name: int(field.default) for field in fields(Settings) if isinstance(field.default, int)}
-    settings = Settings(
-        path=path,
-        models=models,
-        threads=server.integer("threads", 1, 256, default=process.default_threads()),
-        precision=server.choice("precision", PRECISIONS),
-        max_text_chars=server.integer("max_text_chars", 1, 100_000, default=default["max_text_chars"]),
-        max_waiting=server.integer("max_waiting", 1, 10_000, default=default["max_waiting"]),
-        max_audio_s=server.integer("max_audio_s", 1, 36_000, default=default["max_audio_s"]),
-        cache_mb=server.integer("cache_mb", 0, 1_000_000, default=default["cache_mb"]),
-        cors_origins=server.matching("cors_origins", *ORIGINS),
-        aliases={name: aliases.take(name, str, None, "a speaker's name") for name in tuple(aliases.values)},
-    )
-    server.end()
-    return settings
-
-
-def read_model(path: Path, index: int, entry: object) -> ModelSettings:
-    """One [[models]] table, the `index`th of the file."""
-    table = Table(path, f"[[models]] number {index}", entry, SettingsError)
-    expected = "a name of letters, digits, '.', '_' and '-'"
-    name: str = table.take("name", str, "", expected)
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        table.fail("name", expected)
-    table.where = f"[[models]] {name}"
-    model = ModelSettings(
-        name=name,
-        checkpoint=table.existing("checkpoint") or table.fail("checkpoint", "the path of a file or a folder"),
-        config=table.existing("config"),
-        load=table.boolean("load", default=True),
-        speaker=table.take("speaker", str, None, "a speaker's name"),
-        lang=table.choice("lang", LANGUAGES),
-        normalize=read_normalize(table),
-        noise_scale=table.number("noise_scale", *RANGES["noise_scale"]),
-        noise_scale_w=table.number("noise_scale_w", *RANGES["noise_scale_w"]),
-        length_scale=table.number("length_scale", *RANGES["length_scale"]),
-    )
-    table.end()
-    return model
-
-
-def read_normalize(table: Table) -> bool:
-    """Whether texts are normalized, by the key of that name or by its former name `mend`."""
-    if "mend" not in table.values:
-        return table.boolean("normalize", default=True)
-    if "normalize" in table.values:
-        table.fail("mend", "none: it is the former name of normalize, which is given too")
-    log.warning("%s: %s: mend is now called normalize; please rename the key", table.path, table.where)
-    return table.boolean("mend")
 
 
 # The pool
@@ -229,6 +104,8 @@ class LoadedModel:
     """A digest of all but the request that its sound depends on: the files, the libraries, how it computes."""
     created_s: int
     """When its checkpoint was written, in seconds since 1970."""
+    dictionary: Dictionary
+    """How its table and the server's say that written forms are spoken."""
 
     def full_name(self, speaker: str) -> str:
         """What /speakers calls one of its speakers."""
@@ -253,6 +130,8 @@ class LoadedModel:
             sample_rate_hz=self.voice.sample_rate_hz,
             defaults=self.defaults,
             created_s=self.created_s,
+            license=self.voice.license,
+            source=self.voice.source,
         )
 
     def in_force(self) -> dict[str, object]:
@@ -264,11 +143,19 @@ class LoadedModel:
         return [self.entry(speaker, number) for speaker, number in self.speakers.items()]
 
 
-def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVoice = load_voice) -> LoadedModel:
-    """One model of the pool; `path` is models.toml, for messages."""
+def load_model(
+    path: Path,
+    settings: ModelSettings,
+    precision: str,
+    load: LoadVoice = load_voice,
+    replacements: Mapping[str, object] = NONE,
+) -> LoadedModel:
+    """One model of the pool; `path` is models.toml, for messages, and `replacements` its [replace] table."""
     started = time.perf_counter()
-    voice = load(settings.checkpoint, settings.config, precision)
     where = f"{path}: [[models]] {settings.name}"
+    dictionary = Dictionary.read(settings.replace, f"{where}: replace")
+    dictionary = dictionary.over(Dictionary.read(replacements, f"{path}: [replace]"))
+    voice = load(settings.checkpoint, settings.config, precision)
     if settings.speaker is not None and settings.speaker not in voice.speakers:
         names = listed(voice.speakers) or "none: the model has a single voice"
         raise SettingsError(f"{where}: speaker = {settings.speaker!r}: expected one of {names}")
@@ -283,15 +170,41 @@ def load_model(path: Path, settings: ModelSettings, precision: str, load: LoadVo
     took_s = time.perf_counter() - started
     log.info("Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s", settings.name, took_s, *facts)
     table = {name: float(getattr(settings, name)) for name in DEFAULTS if getattr(settings, name) is not None}
-    defaults = {**DEFAULTS, **voice.defaults, **table}
-    created_s = int(voice.files[0].stat().st_mtime)
-    return LoadedModel(settings, voice, default_speaker, defaults, identity_of(settings, voice), created_s)
+    return LoadedModel(
+        settings=settings,
+        voice=voice,
+        default_speaker=default_speaker,
+        defaults={**DEFAULTS, **voice.defaults, **table},
+        identity=identity_of(settings, voice, dictionary),
+        created_s=int(voice.files[0].stat().st_mtime),
+        dictionary=dictionary,
+    )
 
 
-def identity_of(settings: ModelSettings, voice: Voice) -> str:
+def identity_of(settings: ModelSettings, voice: Voice, dictionary: Dictionary = NO_DICTIONARY) -> str:
     """A digest of all but the request that a recording's bytes depend on."""
-    facts = (voice.precision, torch.get_num_threads(), settings.normalize, audio.VERSIONS)
+    facts = (voice.precision, torch.get_num_threads(), settings.normalize, dictionary.entries, audio.VERSIONS)
     return identity(facts, (*voice.files, Path(__file__), Path(audio.__file__)))
+
+
+def discover(settings: Settings) -> tuple[ModelSettings, ...]:
+    """The models in the folder of that setting that no [[models]] table lists; a name that is taken is passed over."""
+    if settings.discover is None:
+        return ()
+    found, doubts = find_models(settings.discover)
+    for doubt in doubts:
+        log.warning("discover: passed over %s", doubt)
+    listed_files = {model.checkpoint.resolve() for model in settings.models}
+    names = {model.name for model in settings.models}
+    models = []
+    for model in found:
+        if model.checkpoint.resolve() in listed_files:
+            continue
+        if model.name in names:
+            log.warning("discover: passed over %s: a [[models]] table has the name %s", model.checkpoint, model.name)
+            continue
+        models.append(ModelSettings(model.name, model.checkpoint, model.config))
+    return tuple(models)
 
 
 # Turns
@@ -405,12 +318,19 @@ class Speech:
     """The answer's format."""
     stream: bool
     """Whether the answer may begin before its end is known."""
+    silence: bool
+    """Whether a text without anything to say is a short silence."""
+    replace: Dictionary
+    """The request's own written forms and how they are spoken."""
 
     @property
     def key(self) -> str:
         """A digest of all that the recording's bytes depend on; equal keys are equal bytes."""
         scales = (self.noise_scale, self.noise_scale_w, self.length_scale)
-        parts = (self.model.identity, self.speaker, self.text, self.lang, scales, self.seed, self.format)
+        # Recordings of nothing are not kept, so this matters while they are made, and for texts like "..." alone.
+        silence = self.silence and not any(map(str.isalnum, self.text))
+        text = (self.text, self.lang, silence, self.replace.entries)
+        parts = (self.model.identity, self.speaker, text, scales, self.seed, self.format)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
     @property
@@ -507,6 +427,8 @@ class SpeechService:
         """What the parameters mean with this pool: who speaks, and what the model's table adds."""
         model, speaker = self.find(parameters.speaker)
         lang = parameters.lang or model.settings.lang
+        if lang not in (known := dict.fromkeys((*LANGUAGES, *model.voice.languages))):
+            raise Refusal("bad_request", "lang must be one of " + ", ".join(known), parameter="lang")
         scales = {**model.defaults, **parameters.scales}
         seed = parameters.seed
         if seed is None:
@@ -521,6 +443,8 @@ class SpeechService:
             seed=seed,
             format=parameters.format,
             stream=parameters.stream,
+            silence=parameters.silence,
+            replace=Dictionary.read(parameters.replace),
             **scales,
         )
 
@@ -570,6 +494,12 @@ class SpeechService:
         del response.headers["content-length"]
         return response
 
+    async def load(self, model: ModelSettings) -> LoadedModel:
+        """A model of the settings, ready to speak."""
+        settings = self.settings
+        job = partial(load_model, settings.path, model, settings.precision, self.load_voice, settings.replace)
+        return await self.turns.infer(job)
+
     async def make(self, recording: Recording, speech: Speech) -> None:
         """Fill a recording from its first window to its last, and keep it; where that fails, tell its readers."""
         rate_hz, stopwatch = speech.model.voice.sample_rate_hz, Stopwatch()
@@ -589,7 +519,10 @@ class SpeechService:
                 recording.add(rest, 0.0)
                 recording.finish(patches)
                 self.metrics.rtf.observe(stopwatch.seconds / max(recording.sound_s, 1e-3))
-                self.recordings.keep(recording)
+                if prepared.sentences:
+                    self.recordings.keep(recording)
+                else:
+                    self.recordings.forget(recording)
         except BaseException as error:
             self.recordings.forget(recording)
             recording.fail(error)
@@ -599,15 +532,25 @@ class SpeechService:
     async def prepare(self, speech: Speech) -> Prepared:
         """The text of a request, ready to be spoken."""
         model = speech.model
+        dictionary = speech.replace.over(model.dictionary) if speech.replace else model.dictionary
 
         def job(check: Callable[[], None]) -> Prepared:
-            return model.voice.prepare(speech.text, speech.lang, model.settings.normalize, speech.speaker, check)
+            return model.voice.prepare(
+                speech.text, speech.lang, model.settings.normalize, speech.speaker, check, dictionary=dictionary
+            )
 
-        return await self.turns.prepare(job)
+        try:
+            return await self.turns.prepare(job)
+        except NothingToSay:
+            if speech.silence:
+                return Prepared((), {})
+            raise
 
     async def windows(self, speech: Speech, prepared: Prepared, stopwatch: Stopwatch) -> AsyncIterator[audio.Pcm]:
         """The speech as 16-bit samples, one window each; every window waits for its turn."""
         voice = speech.model.voice
+        if not prepared.sentences:
+            yield numpy.zeros(round(SILENCE_S * voice.sample_rate_hz), numpy.int16)
         for index, sentence in enumerate(prepared.sentences):
             stream = voice.stream(
                 sentence.ids,
@@ -680,15 +623,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 async def load_pool(service: SpeechService) -> None:
     """Fill the pool and warm up its first model; where that fails the process ends, with one line saying why."""
-    settings, turns = service.settings, service.turns
+    turns = service.turns
     try:
         turns.threads = await turns.infer(torch.get_num_threads)
-        for model in settings.models:
-            if model.load:
-                job = partial(load_model, settings.path, model, settings.precision, service.load_voice)
-                service.pool[model.name] = await turns.infer(job)
-            else:
-                service.unloaded[model.name] = speaker_names(model.checkpoint, model.config)
+        await load_models(service)
         check_aliases(service)
         first = next(iter(service.pool.values()))
         await turns.infer(partial(warm_up, first.voice, first.default_speaker))
@@ -700,6 +638,25 @@ async def load_pool(service: SpeechService) -> None:
     service.ready.set()
     log.info("In force: %s", ", ".join(f"{name} {value}" for name, value in service.in_force().items()))
     log.info("Ready: %s MB resident", process.resident_mb())
+
+
+async def load_models(service: SpeechService) -> None:
+    """Load the models that are listed, where each must, then those that are discovered, where each may fail."""
+    settings = service.settings
+    for model in settings.models:
+        if model.load:
+            service.pool[model.name] = await service.load(model)
+        else:
+            service.unloaded[model.name] = speaker_names(model.checkpoint, model.config)
+    for model in discover(settings):
+        try:
+            service.pool[model.name] = await service.load(model)
+        except (VitsError, OSError) as error:
+            log.warning("discover: passed over %s: %s", model.name, " ".join(str(error).split()))
+            continue
+        service.settings = replace(service.settings, models=(*service.settings.models, model))
+    if not service.pool:
+        raise SettingsError(f"{settings.path}: [server]: discover = {str(settings.discover)!r}: no model was loaded")
 
 
 def check_aliases(service: SpeechService) -> None:

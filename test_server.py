@@ -162,7 +162,7 @@ def test_threads_are_the_physical_cores_by_default(write_settings: Callable[[str
 
 def test_the_shipped_settings_can_be_read() -> None:
     settings = server.read_settings(Path(server.__file__).parent / "models.toml")
-    assert settings.models[0].name == "slt"
+    assert settings.models[0].name == "rms"
 
 
 # The pool

@@ -56,13 +56,32 @@ def windows(decoder: Any, channels: int) -> dict[str, tuple[float, Job]]:
     by_size |= {window.frames: window for window in decoder.windows(n_frames) if window.frames not in by_size}
     jobs: dict[str, tuple[float, Job]] = {}
     for frames, window in sorted(by_size.items()):
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=in_one_pass()) as counter:
             decoder(z, window, bias)
         jobs[f"window of {frames} frames"] = (
             float(counter.get_total_flops()),
             partial(decoder, z, window, bias),
         )
     return jobs
+
+
+def in_one_pass() -> dict[Any, Callable[..., int]]:
+    """Return how to count the operations of the convolutions that PyTorch's own counter does not know."""
+    import torch
+    from torch.utils.flop_counter import conv_flop_count
+
+    def plain(x: Any, weight: Any, *rest: Any, out_shape: Any, **named: Any) -> int:
+        if len(rest[0] or ()) == 4:  # what is added stands before the weight
+            weight = rest[0]
+        return conv_flop_count(list(x), list(weight), list(out_shape))
+
+    def into(total: Any, x: Any, weight: Any, *rest: Any, out_shape: Any, **named: Any) -> int:
+        return conv_flop_count(list(x), list(weight), list(out_shape))
+
+    operators = torch.ops.mkldnn
+    if not hasattr(operators, "_convolution_pointwise"):
+        return {}
+    return {operators._convolution_pointwise: plain, operators._convolution_pointwise_: into}
 
 
 def timed(job: Job) -> float:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bench import piper_peers
 from bench.full_size import voice_files
-from bench.report import resident_bytes
+from bench.report import openvino_python, resident_bytes
 from bench.serving import jemalloc, run_sh_defaults
 
 Utterance = Mapping[str, NDArray[Any]]
@@ -68,17 +68,34 @@ def onnx(folder: Path, threads: int) -> Synthesis:
     session = onnxruntime.InferenceSession(folder / EXPORT, options, providers=["CPUExecutionProvider"])
 
     def synthesis(utterance: Utterance) -> Iterator[NDArray[np.float32]]:
-        inputs = {
-            "ids": utterance["ids"][None],
-            "speaker": np.zeros(1, np.int64),
-            "duration_noise": utterance["duration_noise"],
-            "noise": utterance["noise"],
-            "noise_scale": np.full(1, NOISE_SCALE, np.float32),
-        }
+        inputs = onnx_inputs(utterance)
         known = {argument.name for argument in session.get_inputs()}
         yield session.run(None, {name: value for name, value in inputs.items() if name in known})[0]
 
     return synthesis
+
+
+def openvino(folder: Path, threads: int, precision: str) -> Synthesis:
+    """Return synthesis by OpenVINO, of whole utterances, from the export that ONNX Runtime has."""
+    model = piper_peers.openvino_model(folder / EXPORT, threads, precision)
+
+    def synthesis(utterance: Utterance) -> Iterator[NDArray[np.float32]]:
+        inputs = onnx_inputs(utterance)
+        known = {name for port in model.inputs for name in port.names}
+        yield np.array(model({name: value for name, value in inputs.items() if name in known})[0]).reshape(-1)
+
+    return synthesis
+
+
+def onnx_inputs(utterance: Utterance) -> dict[str, NDArray[Any]]:
+    """Return what the export takes."""
+    return {
+        "ids": utterance["ids"][None],
+        "speaker": np.zeros(1, np.int64),
+        "duration_noise": utterance["duration_noise"],
+        "noise": utterance["noise"],
+        "noise_scale": np.full(1, NOISE_SCALE, np.float32),
+    }
 
 
 def seed_of(utterance: Utterance) -> int:
@@ -92,6 +109,8 @@ KINDS: Mapping[str, Callable[[Path, int], Synthesis]] = {
     "original": original,
     "original, cured": original,
     "ONNX Runtime": onnx,
+    "OpenVINO, float32": partial(openvino, precision="f32"),
+    "OpenVINO, bfloat16": partial(openvino, precision="bf16"),
 }
 
 
@@ -115,7 +134,8 @@ class Peer:
     def start(cls, name: str, folder: Path, threads: int) -> Peer:
         """Return a peer, which loads at once."""
         clean = {key: value for key, value in os.environ.items() if key not in run_sh_defaults() | {"LD_PRELOAD": ""}}
-        command = [sys.executable, "-m", "bench.peers", name, str(folder), str(threads)]
+        python = openvino_python() if name.startswith("OpenVINO") else sys.executable
+        command = [str(python), "-m", "bench.peers", name, str(folder), str(threads)]
         pipe = subprocess.PIPE
         return cls(name, subprocess.Popen(command, env=clean | variables(name), stdin=pipe, stdout=pipe, text=True))
 

@@ -17,6 +17,8 @@ from service import process as process_facts
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "bench/requirements.txt"
+OPENVINO = "openvino==2026.4.1"
+"""A peer that stays out of the service's environment."""
 RESULTS = ROOT / "bench/results"
 LOGGED_EVERY_S = 60.0
 _told = time.monotonic()
@@ -49,6 +51,23 @@ def install_extras() -> None:
             str(REQUIREMENTS),
         ]
         subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def openvino_python() -> Path:
+    """Return the Python of an environment that has OpenVINO and nothing of the service's, made where it is missing."""
+    python = ROOT / "bench/.venv/bin/python"
+    wanted: list[str] = [OPENVINO, f"numpy=={version('numpy')}"]
+    try:
+        probe = "from importlib.metadata import version as v; print('openvino==' + v('openvino'))"
+        told = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        told = ""
+    if told != OPENVINO:
+        say(f"Installing {', '.join(wanted)} into bench/.venv")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", python.parent.parent], check=True)
+        command = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *wanted]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return python
 
 
 def installed(package: str, wanted: str) -> bool:

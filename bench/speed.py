@@ -2,10 +2,11 @@
 
 Sixty utterances of 20 to 240 symbols, all lengths different, are spoken by each peer in turn, one at a time, so that
 a noisy machine treats them alike: ours in float32 and bfloat16; the original's way (bench/original.py) with oneDNN's
-cache as it comes, which leaks, and with the known cure; ONNX Runtime on an export of the same network. All get the
-same noise and must give the same samples. Where --voice is a folder with a voice of Piper's, the peers are piper-tts
-and streaming-vits on that voice, and none gets noise. RTF is seconds of computing per second of audio, the median over
-utterances.
+cache as it comes, which leaks, and with the known cure; ONNX Runtime and OpenVINO on an export of the same network. All
+get the same noise and must give the same samples, but for OpenVINO in bfloat16, which may find other durations: it is
+0 dB like the reference then. Where --voice is a folder with a voice of Piper's, the peers are piper-tts (ONNX Runtime),
+streaming-vits and OpenVINO on that voice, and none gets noise. RTF is seconds of computing per second of
+audio, the median over utterances.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ PAUSE_S = 0.02
 """Between two turns: threads of the last one that still wait for work in a busy loop come to rest."""
 LEAST_SNR_DB = {"ours, bfloat16": 30.0}
 LEAST_FLOAT32_SNR_DB = 80.0
+OTHER_DURATIONS = ("OpenVINO, bfloat16",)
+"""These compute durations in bfloat16 too, so they may speak longer or shorter; their samples are only counted then."""
+NOT_COMPARABLE_DB = 0.0
 REFERENCE = "original"
 COLUMNS = (
     "way of running",
@@ -120,6 +124,9 @@ def compare(folder: Path, taken: dict[str, list[dict[str, float]]], reference: s
     expected = np.load(folder / f"{reference}.npy").astype(np.float64)
     for name, rows in taken.items():
         samples = np.load(folder / f"{name}.npy")
+        if samples.shape != expected.shape and name in OTHER_DURATIONS:
+            rows[-1] |= {"samples": len(samples), "snr_db": NOT_COMPARABLE_DB}
+            continue
         if samples.shape != expected.shape:
             raise SystemExit(f"{name} gave {len(samples)} samples where {reference} gave {len(expected)}")
         noise = max(float(np.square(samples - expected).sum()), 1e-30)
@@ -169,7 +176,7 @@ def main() -> None:
     print(table(COLUMNS, rows))
     write("speed", {"summary": results, "utterances": taken}, options.out)
     for name in names:
-        if results[name]["snr_db"] < LEAST_SNR_DB.get(name, LEAST_FLOAT32_SNR_DB):
+        if name not in OTHER_DURATIONS and results[name]["snr_db"] < LEAST_SNR_DB.get(name, LEAST_FLOAT32_SNR_DB):
             raise SystemExit(f"{name} computes something else: {results[name]['snr_db']:.0f} dB")
 
 

@@ -136,7 +136,14 @@ class Connections(H11Protocol):
         if not self.idle and self.cycle.response_started:
             self.transport.abort()
             return
+        self._silence_application()
         super().send_400_response(msg)
+
+    def _silence_application(self) -> None:
+        """Drop what the application still sends: the connection has its last answer."""
+        if not self.idle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def _should_upgrade(self) -> bool:
         """Never: nothing here speaks another protocol, and a request to upgrade is answered as if it had not asked."""
@@ -179,6 +186,7 @@ class Connections(H11Protocol):
             return
         begun = self._buffered_bytes() or self.cycle is not None
         if begun and (self.cycle is None or not self.cycle.response_started):
+            self._silence_application()
             self.transport.write(REQUEST_TIMEOUT)
             self.transport.close()
             self.loop.call_later(1.0, self.transport.abort)

@@ -36,6 +36,10 @@ class VoiceEntry:
     """The noise_scale, noise_scale_w and length_scale of a request that sets none."""
     created_s: int
     """When the model's checkpoint was written, in seconds since 1970."""
+    license: str = ""
+    """The licence that the model's files name, if they name one."""
+    source: str = ""
+    """Where the model's files say that the voice comes from."""
 
     def row(self) -> dict[str, object]:
         """What /speakers says of it."""
@@ -46,6 +50,7 @@ class VoiceEntry:
             "languages": self.languages,
             "sample_rate_hz": self.sample_rate_hz,
             **self.defaults,
+            **{name: fact for name, fact in (("license", self.license), ("source", self.source)) if fact},
         }
 
 
@@ -86,6 +91,14 @@ class ProtocolRoute(Route):
         if scope["type"] == "http" and scope["path"].endswith("/"):
             scope = {**scope, "path": scope["path"].rstrip("/")}
         return super().matches(scope)
+
+
+def silent(text: object) -> dict[str, str]:
+    """What makes silence of a text such as "..." or a closing quote: programs send what they speak piece by piece.
+
+    A text that is missing, or nothing but blanks, stays an error.
+    """
+    return {"empty": "silence"} if isinstance(text, str) and text.strip() else {}
 
 
 def listed(names: Iterable[str]) -> str:

@@ -17,8 +17,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.audio import EVERY_FORMAT
 from service.errors import Refusal
-from service.host import Host, ProtocolRoute, VoiceEntry, ignored_headers, listed
-from service.parameters import json_body, query_parameters, read_parameters, read_string
+from service.host import Host, ProtocolRoute, VoiceEntry, ignored_headers, listed, silent
+from service.parameters import json_body, query_parameters, read_choice, read_parameters, read_string
 from service.recordings import Playback
 from vits.limits import RANGES
 
@@ -39,7 +39,7 @@ STREAM_FORMATS = ("audio", "sse")
 REQUIRED = ("input",)
 PARAMETERS = (
     *("model", "input", "voice", "response_format", "speed", "stream_format"),
-    *("lang", "noise_scale", "noise_scale_w", "seed"),
+    *("lang", "noise_scale", "noise_scale_w", "seed", "replace"),
 )
 """OpenAI's, and those of /speak that it has nothing for (its Python client sends them as extra_body)."""
 
@@ -152,8 +152,8 @@ def translated(host: Host, body: Mapping[str, object]) -> Translation:
     speaker = speaker_of(host, parameters.pop("model", ""), parameters.pop("speaker", ""), ignored)
     if speaker is not None:
         parameters["speaker"] = speaker
-    form = one_of(parameters, "format", tuple(FORMATS))
-    stream_format = one_of(parameters, "stream_format", STREAM_FORMATS)
+    form = read_choice(parameters, "format", tuple(FORMATS))
+    stream_format = read_choice(parameters, "stream_format", STREAM_FORMATS)
     # WAV and FLAC store their length in the header, so they are sent complete unless a stream is asked for.
     stream = given.get("stream_format") == "audio" or form not in ("wav", "flac")
     if "speed" in parameters:
@@ -162,17 +162,8 @@ def translated(host: Host, body: Mapping[str, object]) -> Translation:
             parameters["speed"] = speed
             ignored.append("speed")
     parameters.pop("stream_format", None)
-    return Translation({**parameters, "format": FORMATS[form], "stream": stream}, stream_format == "sse", ignored)
-
-
-def one_of(parameters: Mapping[str, object], name: str, choices: tuple[str, ...]) -> str:
-    """The choice that is named, or the first."""
-    chosen = read_string(parameters, name)
-    if chosen is None:
-        return choices[0]
-    if chosen not in choices:
-        raise Refusal("bad_request", f"{name} must be one of " + ", ".join(choices), parameter=name)
-    return chosen
+    parameters |= {"format": FORMATS[form], "stream": stream, **silent(parameters["text"])}
+    return Translation(parameters, stream_format == "sse", ignored)
 
 
 def clamped(value: object, low: float, high: float) -> object:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl
@@ -13,19 +13,23 @@ from starlette.requests import Request
 
 from service.audio import FORMATS, Format, require_package
 from service.errors import Refusal
-from vits.limits import LANGUAGES, MAX_SEED, RANGES
+from vits.limits import MAX_SEED, RANGES, language_of
 
 Value = TypeVar("Value")
 
-PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed", "format", "stream")
-"""Everything that /speak takes, but for the key."""
+PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed", "format", "stream", "empty")
+"""Everything that GET /speak takes, but for the key."""
+BODY_PARAMETERS = (*PARAMETERS, "replace")
+"""Everything that POST /speak takes."""
+EMPTY = ("error", "silence")
+"""What a text without anything to say may become; the first is the default."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 WHOLE_NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 """How a query writes numbers; Python's own reading also takes 1_0, the digits of other scripts, and nan."""
 JSON_CHARACTER_BYTES = 12
 """The most that JSON spends on one character: two escapes such as \\ud83d."""
-JSON_OVERHEAD_BYTES = 4096
-"""Room for everything in a JSON body but the text."""
+JSON_OVERHEAD_BYTES = 65_536
+"""Room for everything in a JSON body but the text: a dictionary of some hundred entries, above all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class Parameters:
     """The format of the answer, one of FORMATS."""
     stream: bool
     """Whether the answer may begin before its end is known."""
+    silence: bool
+    """Whether a text without anything to say is a short silence instead of an error."""
+    replace: Mapping[str, object]
+    """Written forms and how they are spoken, not checked yet."""
 
 
 def query_parameters(query: bytes) -> dict[str, object]:
@@ -103,12 +111,15 @@ def require_json(request: Request) -> None:
 
 
 async def limited_body(request: Request, limit_bytes: int) -> bytes:
-    """The body, read no further than `limit_bytes`."""
+    """The body, read no further than `limit_bytes`, and not at all where it says that it is longer."""
+    too_large = Refusal("body_too_large", f"The body must not exceed {limit_bytes} bytes.")
+    if int(request.headers.get("content-length", "0")) > limit_bytes:
+        raise too_large
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit_bytes:
-            raise Refusal("body_too_large", f"The body must not exceed {limit_bytes} bytes.")
+            raise too_large
     return bytes(body)
 
 
@@ -137,27 +148,30 @@ def read_parameters(
     given: Mapping[str, object], max_text_chars: int, accept: str = "", formats: Mapping[str, Format] = FORMATS
 ) -> Parameters:
     """What the parameters and the Accept header ask for, or a refusal that says what is wrong with them."""
-    refuse_unknown(given, PARAMETERS)
+    refuse_unknown(given, BODY_PARAMETERS)
+    silence = read_choice(given, "empty", EMPTY) == "silence"
     return Parameters(
-        text=read_text(given, max_text_chars),
+        text=read_text(given, max_text_chars, may_be_empty=silence),
         speaker=read_string(given, "speaker"),
         lang=read_language(given),
         scales=read_scales(given),
         seed=read_seed(given),
         format=read_format(given, accept, formats),
         stream=read_switch(given, "stream"),
+        silence=silence,
+        replace=read_replacements(given),
     )
 
 
-def read_text(parameters: Mapping[str, object], max_chars: int) -> str:
-    """The text, neither missing nor empty nor too long."""
+def read_text(parameters: Mapping[str, object], max_chars: int, *, may_be_empty: bool = False) -> str:
+    """The text, neither missing nor too long nor, unless it may be, empty."""
     text = read_string(parameters, "text")
     if text is None:
         raise Refusal("missing_text", "text is missing.", parameter="text")
     if len(text) > max_chars:
         message = f"text has {len(text)} characters; at most {max_chars} are allowed."
         raise Refusal("text_too_long", message, parameter="text")
-    if not text.strip():
+    if not text.strip() and not may_be_empty:
         raise Refusal("empty_text", "text is empty.", parameter="text")
     return text
 
@@ -177,9 +191,33 @@ def read_string(parameters: Mapping[str, object], name: str) -> str | None:
 def read_language(parameters: Mapping[str, object]) -> str | None:
     """The language that is named, or None."""
     lang = read_string(parameters, "lang")
-    if lang is not None and lang not in LANGUAGES:
-        raise Refusal("bad_request", "lang must be one of " + ", ".join(LANGUAGES), parameter="lang")
-    return lang
+    if lang is None:
+        return None
+    language = language_of(lang)
+    if language is None:
+        raise Refusal("bad_request", "lang must be auto or a tag such as en, zh-CN or ja.", parameter="lang")
+    return language
+
+
+def read_choice(parameters: Mapping[str, object], name: str, choices: Sequence[str]) -> str:
+    """The choice that is named, or the first."""
+    chosen = read_string(parameters, name)
+    if chosen is None:
+        return choices[0]
+    if chosen not in choices:
+        raise Refusal("bad_request", f"{name} must be one of " + ", ".join(choices), parameter=name)
+    return chosen
+
+
+def read_replacements(parameters: Mapping[str, object]) -> Mapping[str, object]:
+    """The written forms and how they are spoken; a query has no way to say it."""
+    table = parameters.get("replace", {})
+    if not isinstance(table, dict):
+        message = "replace must be an object of written and spoken forms, in the JSON body of a POST."
+        raise Refusal("bad_request", message, parameter="replace")
+    for text in (*table, *(value for value in table.values() if isinstance(value, str))):
+        read_string({"replace": text}, "replace")
+    return table
 
 
 def read_scales(parameters: Mapping[str, object]) -> dict[str, float]:

@@ -16,16 +16,15 @@ from starlette.routing import Route
 
 from service.audio import EVERY_FORMAT
 from service.errors import Refusal
-from service.host import Host, ProtocolRoute, VoiceEntry, ignored_headers
+from service.host import Host, ProtocolRoute, VoiceEntry, ignored_headers, silent
 from service.parameters import (
     JSON_CHARACTER_BYTES,
-    JSON_OVERHEAD_BYTES,
     body_type,
     json_body,
     limited_body,
     read_parameters,
 )
-from vits.limits import RANGES
+from vits.limits import RANGES, language_of
 
 PREFIX = "/voice/"
 """The paths of this protocol, whose errors have its shape."""
@@ -48,6 +47,8 @@ DETECTED = ("auto", "mix")
 NOTHING = ("", None)
 """The values that count as absent."""
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
+FORM_OVERHEAD_BYTES = 4096
+"""Room for everything in a form but the text."""
 MAX_FIELDS = 64
 """The most fields of a form."""
 SEGMENT_SIZE = 50
@@ -162,7 +163,7 @@ async def body_parameters(request: Request, max_text_chars: int) -> Mapping[str,
     if kind == "application/json":
         return await json_body(request, max_text_chars)
     # A form spends no more on a character than JSON: four bytes, each percent-encoded.
-    body = await limited_body(request, JSON_CHARACTER_BYTES * max_text_chars + JSON_OVERHEAD_BYTES)
+    body = await limited_body(request, JSON_CHARACTER_BYTES * max_text_chars + FORM_OVERHEAD_BYTES)
     if kind == "multipart/form-data":
         return await multipart_values(request, body)
     if kind in ("application/x-www-form-urlencoded", "") or not body:
@@ -224,7 +225,7 @@ def translated(host: Host, reading: Reading) -> dict[str, object]:
     if "lang" in given:
         parameters["lang"] = asked_language(voice.languages, reading)
     stream = asked_switch("streaming", reading)
-    return {**parameters, "format": asked_format(stream, reading), "stream": stream}
+    return {**parameters, "format": asked_format(stream, reading), "stream": stream, **silent(given.get("text"))}
 
 
 def asked_voice(host: Host, reading: Reading) -> VoiceEntry:
@@ -254,7 +255,8 @@ def asked_language(languages: Sequence[str], reading: Reading) -> str:
     """The one language that is asked for, or auto. Of several, those count that the speaker has."""
     lang = reading.given["lang"]
     parts = lang if isinstance(lang, list) else re.split(r"[,，\s]+", str(lang))
-    asked = {str(part).strip().lower() for part in parts} - {""}
+    named = {str(part).strip().lower() for part in parts} - {""}
+    asked = {language_of(part) or part for part in named}
     known = asked & set(languages)
     if asked & set(DETECTED) or len(languages) == 1:
         met = asked <= {*DETECTED, *languages}

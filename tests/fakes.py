@@ -17,7 +17,16 @@ from starlette.types import Message
 
 import server
 from service.connections import ABORT
-from vits import MissingLibrary, PreparationTooLong, Prepared, RunawayLength, Sentence, UnspeakableText
+from vits import (
+    Dictionary,
+    MissingLibrary,
+    NothingToSay,
+    PreparationTooLong,
+    Prepared,
+    RunawayLength,
+    Sentence,
+    UnspeakableText,
+)
 
 WINDOW_S = 0.02
 SENTENCE_WINDOWS = 10
@@ -52,6 +61,7 @@ class SlowVoice:
     warnings: tuple[str, ...] = ()
     missing_packages: tuple[str, ...] = ()
     files: tuple[Path, ...] = (Path(__file__),)
+    license = source = ""
 
     def __init__(self, counters: Counters, *, speakers: dict[str, int]) -> None:
         self.counters = counters
@@ -68,6 +78,8 @@ class SlowVoice:
         normalize: bool = True,
         speaker: int = 0,
         check: Callable[[], None] | None = None,
+        *,
+        dictionary: Dictionary,
     ) -> Prepared:
         """Sentences between "|"; some texts fail on purpose."""
         while text.startswith("endless"):
@@ -85,6 +97,8 @@ class SlowVoice:
             assert self.counters.may_go_on.wait(10)
         if text.startswith("missing"):
             raise MissingLibrary("Japanese", ["somepackage==1.0"])
+        if text == "...":
+            raise NothingToSay("nothing to say")
         if text == "☃":
             raise UnspeakableText("nothing is left")
         dropped = {character: text.count(character) for character in "☃€" if character in text}

@@ -56,10 +56,12 @@ def results(program: str, *options: str, out: Path, name: str) -> Any:
 def test_speed_compares_every_peer_and_all_compute_the_same(tmp_path: Path) -> None:
     found = results("speed", "--utterances", "2", out=tmp_path, name="speed")
     names = {"ours, float32", "ours, bfloat16", "original", "original, cured", "ONNX Runtime"}
+    names |= {"OpenVINO, float32", "OpenVINO, bfloat16"}
     assert {*found["summary"]} == names
-    for name in names - ({"ours, bfloat16"} if not has_bfloat16() else set()):
+    for name in names - (set() if has_bfloat16() else {"ours, bfloat16", "OpenVINO, bfloat16"}):
         assert found["summary"][name]["rtf"] > 0
-        assert found["summary"][name]["snr_db"] > (30 if "bfloat16" in name else 80)
+        if name != "OpenVINO, bfloat16":  # it may find other durations
+            assert found["summary"][name]["snr_db"] > (30 if "bfloat16" in name else 80)
         assert len(found["utterances"][name]) == 2
     assert has_bfloat16() == bool(found["summary"]["ours, bfloat16"])
 
@@ -72,7 +74,8 @@ def test_speed_compares_the_peers_on_a_voice_of_pipers(tmp_path: Path) -> None:
     for suffix in ("onnx", "onnx.json"):
         (tmp_path / f"voice.{suffix}").symlink_to(JOE.with_name(f"{JOE.stem}.{suffix}"))
     found = results("speed", "--utterances", "1", "--voice", str(tmp_path), out=tmp_path, name="speed")
-    assert {*found["summary"]} == {"ours, float32", "ours, bfloat16", "piper-tts", "streaming-vits"}
+    names = {"ours, float32", "ours, bfloat16", "piper-tts", "streaming-vits", "OpenVINO, float32"}
+    assert {*found["summary"]} == names
     for name in ("ours, float32", "streaming-vits"):
         assert found["summary"][name]["snr_db"] > 80
 
@@ -124,7 +127,7 @@ def test_five_asks_every_model_for_every_language(tmp_path: Path) -> None:
 def test_peak_measures_every_window_against_large_products(tmp_path: Path) -> None:
     found = results("peak", "--rounds", "1", out=tmp_path, name="peak")["float32"]
     assert sum(name.startswith("window of") for name in found) == len(WINDOW_SIZES)
-    assert max(row["percent"] for name, row in found.items() if "window" not in name) == 100
+    assert max(row["percent"] for name, row in found.items() if "window" not in name) == pytest.approx(100)
 
 
 def test_cost_has_a_row_for_every_length_and_number_of_models(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vits import kernels
 from vits.decoder import WINDOW_SIZES, Generator, WindowedDecoder, plan_windows
 
 Dilations = Sequence[Sequence[int]]
@@ -147,6 +148,13 @@ def test_one_size_is_enough() -> None:
 @pytest.mark.parametrize("name", DESIGNS)
 def test_windows_equal_the_whole_utterance(name: str) -> None:
     assert largest_difference(DESIGNS[name], LENGTHS) < 1e-5
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["standard", "small"])
+def test_windows_equal_the_whole_utterance_by_public_operators(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "works_in_one_pass", lambda dtype: False)
+    assert largest_difference(DESIGNS[name], (1, 33, 129)) < 1e-5
 
 
 @torch.inference_mode()

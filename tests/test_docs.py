@@ -139,7 +139,10 @@ def toml_default(field: "dataclasses.Field[Any]") -> object:
 
 @pytest.mark.parametrize(
     ("heading", "settings", "not_keys"),
-    [("## [server]", server.Settings, {"path", "models", "aliases"}), ("## [[models]]", server.ModelSettings, set())],
+    [
+        ("## [server]", server.Settings, {"path", "models", "aliases", "replace"}),
+        ("## [[models]]", server.ModelSettings, set()),
+    ],
 )
 def test_the_keys_of_models_toml_and_their_defaults_are_the_settings(
     heading: str, settings: type, not_keys: set[str]
@@ -209,8 +212,8 @@ def shown_in_models_toml(table_name: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("table_name", "heading", "examples"),
     [
-        ("[server]", "## [server]", {"threads", "cors_origins"}),
-        ("mine", "## [[models]]", {"checkpoint", "config", "speaker", "lang"}),
+        ("[server]", "## [server]", {"threads", "discover", "cors_origins"}),
+        ("mine", "## [[models]]", {"checkpoint", "config", "speaker", "lang", "replace"}),
     ],
 )
 def test_models_toml_shows_the_documented_defaults(table_name: str, heading: str, examples: set[str]) -> None:

@@ -32,6 +32,7 @@ ALLOWED = STATUSES - {500} | {405, 408}
 that does not come to its end is none of the application's."""
 READ_AT_ONCE = 60_000
 """What is longer may be refused before all is sent, and a reset can then overtake the answer."""
+CUT = "Cut an answer to /speak after its first bytes: Refusal"
 LOG_LINE = re.compile(r"(INFO|WARNING): |run\.sh: ")
 
 Pick = random.Random
@@ -436,13 +437,19 @@ def check_error(status: int, headers: dict[str, str], body: bytes) -> None:
         assert error["message"].isprintable()
 
 
-def check(port: int, raw: bytes, *, leaves: bool) -> None:
+def check(server: RunningServer, raw: bytes, *, leaves: bool) -> None:
     """Send it, and fail where the answer is not as it must be."""
+    cut_before = server.log.count(CUT)
     requests, rest = requests_in(raw)
     # One of HTTP/1.0 that has sent its last byte cannot be told from one that is gone, and is answered with an end.
     half_close = all(request.http_version >= b"1.1" for request in requests)
-    said = everything(port, raw, half_close=half_close, leaves=leaves)
-    answers = list(answers_in(said, [request.method for request in requests]))
+    said = everything(server.port, raw, half_close=half_close, leaves=leaves)
+    try:
+        answers = list(answers_in(said, [request.method for request in requests]))
+    except h11.RemoteProtocolError:
+        # A stream that grew longer than max_audio_s ends before its last chunk, and the log says so.
+        assert server.log.count(CUT) > cut_before
+        return
     for status, headers, body in answers:
         assert status in ALLOWED
         if status >= 400:
@@ -467,7 +474,7 @@ def test_no_request_breaks_it_or_shows_in_its_log(kind: str, fuzzed: RunningServ
     for number in range(REQUESTS // len(MUTATIONS)):
         raw = mutated(kind, number)
         try:
-            check(fuzzed.port, raw, leaves=number % 10 == 9)
+            check(fuzzed, raw, leaves=number % 10 == 9)
         except Exception as error:
             raise AssertionError(f"{kind} {number} of seed {SEED}: {raw[:1000]!r}") from error
     assert fuzzed.process.poll() is None

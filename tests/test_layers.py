@@ -64,6 +64,11 @@ def forbidden(imports: Imports, package: str, *others: str, but: str = "") -> li
     ]
 
 
+def without(imports: Imports, module: str) -> Imports:
+    """The imports of all modules but one."""
+    return {name: names for name, names in imports.items() if name != module}
+
+
 def within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
@@ -110,7 +115,12 @@ def test_the_library_knows_nothing_of_http(imports: Imports) -> None:
 
 def test_the_service_knows_nothing_of_voices(imports: Imports) -> None:
     assert not forbidden(imports, "service", "server", "torch")
-    assert not forbidden(imports, "service", "vits", but="vits.limits")
+    assert not forbidden(without(imports, "service.settings"), "service", "vits", but="vits.limits")
+
+
+def test_the_settings_are_read_without_a_voice(imports: Imports) -> None:
+    own_limits = {name for name in imports["service.settings"] if within(name, "vits")}
+    assert {name.rpartition(".")[0] for name in own_limits} == {"vits.limits", "vits.tables"}
 
 
 def test_the_text_side_needs_no_torch(imports: Imports) -> None:

@@ -16,6 +16,7 @@ from vits.text import (
     dictionary,
     english_heteronyms,
     english_tokens,
+    laughs,
     markup,
     normalize,
     normalize_cjk,
@@ -102,6 +103,7 @@ RULES_OF = [
     dictionary,
     english_heteronyms,
     english_tokens,
+    laughs,
     markup,
     normalize,
     normalize_cjk,
@@ -143,6 +145,9 @@ SLOW_TO_SCAN = [
     "read ",
     "2万",
     "$1",
+    "あw",
+    "笑",
+    "(笑",
 ]
 
 
@@ -201,3 +206,10 @@ def test_a_text_that_takes_too_long_is_refused() -> None:
 def test_marks_beyond_those_of_any_script_are_left_out() -> None:
     assert unify("a" + "\u0301" * 1000) == "á" + "\u0301" * 29
     assert unify("a\u0323\u0301") == "\u1ea1\u0301"
+
+
+def test_a_large_dictionary_takes_no_longer_at_a_place_than_a_small_one() -> None:
+    entries = {f"a{number:04x}{'b' * (number % 90)}": "c" for number in range(dictionary.MAX_ENTRIES)}
+    started = process_time()
+    assert dictionary.Dictionary.read(entries).spell("a" * CHARACTERS, phonemes_allowed=False) == "a" * CHARACTERS
+    assert process_time() - started < MOST_S

@@ -42,3 +42,20 @@ def test_a_text_is_spoken_in_the_right_words(row: dict[str, str]) -> None:
     prepared = prepare(row["text"], "cjke_cleaners2", SYMBOLS, language)
     spoken = " ".join(sentence.cleaned for sentence in prepared.sentences)
     assert heard(spoken, language) == heard(exact(row["words"], language), language), prepared.sentences[0].normalized
+
+
+EXAMPLES = re.findall(
+    r"^\| `(.+)` \| (.+) \|$", (GOLDEN.parent.parent / "docs/text.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("written", "spoken"), EXAMPLES)
+def test_the_examples_of_the_documents_are_spoken_as_they_say(written: str, spoken: str) -> None:
+    language = "en" if spoken.isascii() else "zh"
+    prepared = prepare(written, "cjke_cleaners2", SYMBOLS, language)
+    said = " ".join(sentence.cleaned for sentence in prepared.sentences)
+    assert heard(said, language) == heard(exact(spoken, language), language), prepared.sentences[0].normalized
+
+
+def test_the_documents_have_examples() -> None:
+    assert len(EXAMPLES) > 15

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vits.kernels import Convolution
+
 SLOPE = 0.1
 """Slope of every leaky ReLU but the one before the last convolution, which has PyTorch's default of 0.01."""
 
@@ -137,47 +139,53 @@ def plan_windows(n_frames: int, sizes: Sequence[int] = WINDOW_SIZES) -> Iterator
         number += 1
 
 
-class _Conv(NamedTuple):
-    """A convolution over time on [1, C, 1, T] in channels-last memory."""
-
-    weight: Tensor
-    bias: Tensor | None
-    padding: int
-    dilation: int
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=(0, self.padding), dilation=(1, self.dilation))
-
-    def to(self, dtype: torch.dtype) -> "_Conv":
-        return self._replace(weight=self.weight.to(dtype), bias=None if self.bias is None else self.bias.to(dtype))
-
-
 class _Block(NamedTuple):
     """A residual block: groups of convolutions, a residual around each group."""
 
-    groups: tuple[tuple[_Conv, ...], ...]
+    groups: tuple[tuple[Convolution, ...], ...]
 
     def to(self, dtype: torch.dtype) -> "_Block":
         return _Block(tuple(tuple(conv.to(dtype) for conv in group) for group in self.groups))
 
+    def for_columns(self, columns: int) -> "_Block":
+        """Return it with its weights in the order that suits an input of that length."""
+        groups = []
+        for group in self.groups:
+            convs = []
+            for conv in group:
+                convs.append(conv.for_columns(columns))
+                columns -= 2 * conv.reach
+            groups.append(tuple(convs))
+        return _Block(tuple(groups))
+
     @property
     def reach(self) -> int:
         """Samples on each side that one sample of the output depends on."""
-        return sum(conv.padding for group in self.groups for conv in group)
+        return sum(conv.reach for group in self.groups for conv in group)
 
-    def __call__(self, x: Tensor, inside: slice) -> Tensor:
-        for group in self.groups:
-            y = x
-            for conv in group:
-                y = conv(_silenced(F.leaky_relu(y, SLOPE, inplace=y is not x), inside))
-            x = y.add_(x)
+    def __call__(self, x: Tensor, activated: Tensor, inside: slice, total: Tensor | None) -> Tensor:
+        """Return total plus the block's output, which is shorter than its input x by twice the reach.
+
+        Every convolution computes no more than the next one needs. x is left as it is, total is added to in place.
+        activated is x after the leaky ReLU, silenced.
+        """
+        for number, (*first, last) in enumerate(self.groups, start=1):
+            if number > 1:
+                activated = _silenced(F.leaky_relu(x, SLOPE), inside)
+            for conv in first:
+                activated, inside = conv(activated, slope=SLOPE), _cropped_slice(inside, conv.reach)
+                _silenced(activated, inside)
+            x, inside = _cropped(x, sum(conv.reach for conv in (*first, last))), _cropped_slice(inside, last.reach)
+            if total is not None and number == len(self.groups):
+                return last(activated, into=total.add_(x))
+            x = last(activated, plus=x) if number == 1 else last(activated, into=x)
         return x
 
 
 class _Stage(NamedTuple):
     """An upsampling and the residual blocks after it, whose mean is a sum here: the next stage's weights divide it."""
 
-    up: _Conv
+    up: Convolution
     rate: int
     trim: int
     """Samples that the padding of the transposed convolution removes at each end."""
@@ -210,16 +218,18 @@ class _Stage(NamedTuple):
         return y[..., start : start + x.shape[3] * self.rate - 2 * (start - self.trim)]
 
     def __call__(self, x: Tensor, inside: slice) -> Tensor:
-        total = None
+        activated, total = _silenced(F.leaky_relu(x, SLOPE), inside), None
         for block in self.blocks:
             crop = self.reach - block.reach
-            width = x.shape[3] - 2 * crop
-            near = slice(inside.start - crop, inside.stop - crop)
-            y = block(x.narrow(3, crop, width), near)
-            y = y.narrow(3, block.reach, width - 2 * block.reach)
-            total = y if total is None else total.add_(y)
+            total = block(_cropped(x, crop), _cropped(activated, crop), _cropped_slice(inside, crop), total)
         assert total is not None
         return total
+
+    def for_columns(self, columns: int) -> "_Stage":
+        """Return it with its weights in the order that suits an input of that length."""
+        longest = self.rate * (columns - 2 * self.context_before) + 2 * (self.context + self.reach)
+        blocks = tuple(block.for_columns(longest - 2 * (self.reach - block.reach)) for block in self.blocks)
+        return self._replace(up=self.up.for_columns(columns), blocks=blocks)
 
 
 def _silenced(x: Tensor, inside: slice) -> Tensor:
@@ -231,16 +241,26 @@ def _silenced(x: Tensor, inside: slice) -> Tensor:
     return x
 
 
-def _channels_last(conv: nn.Module, scale: float = 1.0) -> _Conv:
+def _cropped(x: Tensor, columns: int) -> Tensor:
+    """Return x [1, C, 1, T] without that many columns at each end."""
+    return x.narrow(3, columns, x.shape[3] - 2 * columns)
+
+
+def _cropped_slice(inside: slice, columns: int) -> slice:
+    """Return where the utterance lies after that many columns were cropped at each end."""
+    return slice(inside.start - columns, inside.stop - columns)
+
+
+def _channels_last(conv: nn.Module, scale: float = 1.0) -> Convolution:
     """Return a Conv1d as a convolution on [1, C, 1, T], its weights scaled; the Conv1d is left without weights."""
     assert isinstance(conv, nn.Conv1d)
     weight = conv.weight.detach()[:, :, None].mul(scale).contiguous(memory_format=torch.channels_last)
     bias = None if conv.bias is None else conv.bias.detach()
     del conv.weight
-    return _Conv(weight, bias, int(conv.padding[0]), conv.dilation[0])
+    return Convolution(weight, bias, 0, conv.dilation[0])
 
 
-def _phases(up: nn.Module, scale: float) -> _Conv:
+def _phases(up: nn.Module, scale: float) -> Convolution:
     """Return a ConvTranspose1d as a convolution with a group of output channels for each phase of its stride."""
     assert isinstance(up, nn.ConvTranspose1d)
     assert up.bias is not None
@@ -249,7 +269,7 @@ def _phases(up: nn.Module, scale: float) -> _Conv:
     weight = weight.view(*weight.shape[:2], taps, rate).flip(2).permute(3, 1, 0, 2)  # [rate, C_out, C_in, taps]
     weight = weight.flatten(0, 1)[:, :, None].contiguous(memory_format=torch.channels_last)
     del up.weight
-    return _Conv(weight, up.bias.detach().repeat(rate), taps - 1, 1)
+    return Convolution(weight, up.bias.detach().repeat(rate), taps - 1, 1)
 
 
 def _block(block: nn.Module) -> _Block:
@@ -271,7 +291,7 @@ class WindowedDecoder:
 
     def __init__(self, generator: Generator) -> None:
         """Take the weights out of the generator, stage by stage: it cannot run afterwards."""
-        self._pre = _channels_last(generator.conv_pre)._replace(padding=0)
+        self._pre = _channels_last(generator.conv_pre)
         self._cond = getattr(generator, "cond", None)
         per_stage = len(generator.resblocks) // len(generator.ups)
         scale, stages = 1.0, []
@@ -281,7 +301,7 @@ class WindowedDecoder:
             stages.append(_Stage(_phases(up, scale), up.stride[0], int(up.padding[0]), blocks, 0))
             scale = 1 / per_stage
         # A leaky ReLU passes a positive factor through, so the next weights divide the sum over a stage's blocks.
-        self._post = _channels_last(generator.conv_post, scale)._replace(padding=0)
+        self._post = _channels_last(generator.conv_post, scale)
         context = int(generator.conv_post.padding[0])
         for i in reversed(range(len(stages))):
             stages[i] = stages[i]._replace(context=context)
@@ -290,6 +310,19 @@ class WindowedDecoder:
         self.context_frames = context + int(generator.conv_pre.padding[0])
         self.hop_length = math.prod(stage.rate for stage in stages)
         self.window_sizes = self._window_sizes()
+        self._reorder()
+
+    def _reorder(self) -> None:
+        """Put the weights into oneDNN's order, chosen for the largest window; nearly all suit the smaller ones too."""
+        columns = self.window_sizes[-1] + 2 * self.context_frames
+        self._pre = self._pre.for_columns(columns)
+        columns -= 2 * self._pre.reach
+        stages = []
+        for stage in self._stages:
+            stages.append(stage.for_columns(columns))
+            columns = stage.rate * (columns - 2 * stage.context_before) + 2 * stage.context
+        self._stages = tuple(stages)
+        self._post = self._post.for_columns(columns)
 
     def to(self, dtype: torch.dtype) -> "WindowedDecoder":
         """Return a decoder that computes in dtype; its samples are still float32."""

@@ -1,5 +1,6 @@
 """The ranges, choices and defaults of a synthesis, which the library and the service share."""
 
+import re
 from collections.abc import Mapping
 
 LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
@@ -16,11 +17,17 @@ _LANGUAGE_CODES = {
 }
 
 
-def language_of(tag: str) -> str:
-    """One of LANGUAGES for a tag of BCP 47 in any case, such as en-US, zh-Hans-CN or EN; else the tag as it is."""
-    primary = tag.strip().lower().replace("_", "-").partition("-")[0]
-    language = _LANGUAGE_CODES.get(primary, primary)
-    return language if language in LANGUAGES and (language != "auto" or tag.strip().lower() == "auto") else tag
+def language_of(tag: str) -> str | None:
+    """The language of a tag of BCP 47 in any case: en for en-US, EN and eng, auto for auto; None where it is no tag.
+
+    It need not be one of LANGUAGES: what a voice speaks is the voice's to say.
+    """
+    if tag.lower() == "auto":
+        return "auto"
+    primary, *_ = subtags = re.split("[-_]", tag.lower())
+    if not re.fullmatch("[a-z]{2,3}", primary) or not all(re.fullmatch("[a-z0-9]{1,8}", part) for part in subtags):
+        return None
+    return _LANGUAGE_CODES.get(primary, primary)
 
 
 PRECISIONS = ("auto", "float32", "bfloat16")

@@ -68,10 +68,11 @@ class LayerNorm(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(channels))
         self.beta = nn.Parameter(torch.zeros(channels))
+        self.eps = 1e-5
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x [B, C, T] normalised over C."""
-        return F.layer_norm(x.transpose(1, 2), self.gamma.shape, self.gamma, self.beta).transpose(1, 2)
+        return F.layer_norm(x.transpose(1, 2), self.gamma.shape, self.gamma, self.beta, self.eps).transpose(1, 2)
 
 
 class MultiHeadAttention(nn.Module):

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vits import BrokenCheckpoint, MissingLibrary, UnspeakableText, Voice, load_voice
+from vits import BadDictionary, BrokenCheckpoint, Dictionary, MissingLibrary, UnspeakableText, Voice, load_voice
 from vits.formats.huggingface import _tokenizer
 from vits.formats.safetensors_file import read_safetensors
 from vits.text.characters import CharacterFrontEnd
@@ -218,3 +218,13 @@ def test_tensors_are_those_that_the_safetensors_package_reads(name: str) -> None
     found = read_safetensors(path)
     assert {*found} == {*expected}
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+
+
+def test_a_dictionary_holds_words_alone_for_characters() -> None:
+    voice = load_voice(GOLDEN / "hf_single_dp", precision="float32")
+    text = "abc"
+    words = Dictionary.read({"☃": text})
+    assert voice.prepare("☃", dictionary=words).sentences[0].ids == voice.prepare(text).sentences[0].ids
+    for spoken in ("[[a]]", "hang2"):
+        with pytest.raises(BadDictionary, match="this voice does not read"):
+            voice.prepare("行", dictionary=Dictionary.read({"行": spoken}))

@@ -14,7 +14,18 @@ import onnx
 import pytest
 import torch
 
-from vits import BrokenCheckpoint, MissingLibrary, TextError, UnknownLanguage, UnspeakableText, Voice, load_voice
+from vits import (
+    BadDictionary,
+    BrokenCheckpoint,
+    Dictionary,
+    MissingLibrary,
+    NothingToSay,
+    TextError,
+    UnknownLanguage,
+    UnspeakableText,
+    Voice,
+    load_voice,
+)
 from vits.formats.onnx_file import read_onnx
 from vits.text import espeak_ng
 from vits.text.piper import PiperFrontEnd
@@ -405,3 +416,43 @@ def test_weights_of_other_precisions_are_read(dtype: Any, copied: Path) -> None:
     samples = samples_of(load_voice(copied, precision="float32"), expected["0_ids"], 0, 1.0)
     assert samples.shape == expected["0_audio"].shape
     assert float(np.abs(samples - expected["0_audio"]).max()) < (1e-2 if dtype is np.float16 else 1e-4)
+
+
+# What a user says of the text
+
+
+def test_a_dictionary_holds_for_words_and_phonemes() -> None:
+    voice = voice_of("joe")
+    read = Dictionary.read({"SQL": "sequel", "ox": "[[ æks ]]"})
+
+    def ids(text: str) -> list[tuple[int, ...]]:
+        return [sentence.ids for sentence in voice.prepare(text, dictionary=read).sentences]
+
+    assert ids("Use SQL now.") == [sentence.ids for sentence in voice.prepare("Use sequel now.").sentences]
+    assert ids("An ox.") == [sentence.ids for sentence in voice.prepare("An [[ æks ]].").sentences]
+    assert ids("Oxen.") == [sentence.ids for sentence in voice.prepare("Oxen.").sentences]
+
+
+def test_a_form_in_a_notation_of_other_voices_is_refused_where_it_is_met() -> None:
+    voice = voice_of("joe")
+    pinyin = Dictionary.read({"行长": "hang2 zhang3"})
+    assert voice.prepare("Hello.", dictionary=pinyin).sentences
+    with pytest.raises(BadDictionary, match="'行长': this voice does not read 'hang2 zhang3'; expected words, or its"):
+        voice.prepare("行长", dictionary=pinyin)
+
+
+def test_markup_and_emoji_are_not_read_aloud_unless_the_text_is_to_stay() -> None:
+    voice = voice_of("joe")
+
+    def ids(text: str, *, normalize: bool = True) -> list[tuple[int, ...]]:
+        return [sentence.ids for sentence in voice.prepare(text, normalize=normalize).sentences]
+
+    assert ids("**Good** <b>news</b> 😀") == ids("Good news")
+    assert ids("Say [[ bˈætmæn ]], **now**.") == ids("Say [[ bˈætmæn ]], now.")
+    assert ids("Good 😀", normalize=False) != ids("Good")
+
+
+def test_a_text_of_marks_alone_has_nothing_to_say() -> None:
+    for text in ("...", "😀", "”"):
+        with pytest.raises(NothingToSay):
+            voice_of("joe").prepare(text)

@@ -192,6 +192,19 @@ def test_a_malformed_chunk_is_refused_without_a_traceback(
     assert not [record for record in caplog.records if record.exc_info]
 
 
+def test_an_application_that_answers_at_once_does_not_follow_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(answer_at_once) as port, connect(port, head + b"zz\r\n") as connection:
+        said = everything(connection)
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1") == 1
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 # Their number
 
 
@@ -209,20 +222,19 @@ def test_connections_leave_file_descriptors_for_everything_else(
 def test_the_connection_that_waited_longest_makes_room(
     port: int, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", TIMEOUT_S)
+    # So long that no stop of the machine can end a connection before the bound does.
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 100 * TIMEOUT_S)
     monkeypatch.setattr(connections, "most_connections", lambda: 3)
-    busy = connect(port, GET)
-    until(lambda: answerer.asked)
-    first, second = connect(port, b"GET"), connect(port, b"GET")
-    latest = connect(port, GET)
-    assert everything(first) == b""
-    answerer.may_answer.set()
-    for connection in (busy, latest):
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
-    second.sendall(GET[3:])
-    assert second.recv(1000).startswith(b"HTTP/1.1 200 ")
-    for connection in (busy, first, second, latest):
-        connection.close()
+    with ExitStack() as clients_close:
+        busy = clients_close.enter_context(connect(port, GET))
+        until(lambda: answerer.asked)
+        first, second, latest = (clients_close.enter_context(connect(port, sent)) for sent in (b"GET", b"GET", GET))
+        assert everything(first) == b""
+        answerer.may_answer.set()
+        for connection in (busy, latest):
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        second.sendall(GET[3:])
+        assert second.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
 def test_where_all_are_busy_the_newest_is_closed(

@@ -425,7 +425,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[openai.APIStatusError], str, str 
     "a switch for a speed": ({"speed": True}, openai.BadRequestError, "bad_number", "speed"),
     "an unknown stream": ({"stream_format": "rtp"}, openai.BadRequestError, "bad_request", "stream_format"),
     "a language nobody has": ({"extra_body": {"lang": "fr"}}, openai.BadRequestError, "bad_request", "lang"),
-    "nothing to say": ({"input": "☃"}, openai.BadRequestError, "unspeakable_text", None),
+    "nothing to say": ({"input": "ж"}, openai.BadRequestError, "unspeakable_text", None),
 }
 
 

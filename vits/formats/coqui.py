@@ -16,9 +16,10 @@ from vits.config import LEAST_RATE_HZ, MAX_RATE_HZ, Config, read_shape
 from vits.errors import BrokenCheckpoint
 from vits.files import read_json
 from vits.limits import DEFAULTS
-from vits.network import Network
+from vits.network import DurationPredictor, Network
 from vits.tables import TOP_LEVEL, Table, is_whole
-from vits.text.coqui import CLEANERS, CoquiFrontEnd
+from vits.text.coqui import CoquiFrontEnd
+from vits.text.coqui_cleaners import CLEANERS
 
 _SIZES: Mapping[str, tuple[str, object]] = {
     "inter_channels": ("hidden_channels", 192),
@@ -37,7 +38,6 @@ _SIZES: Mapping[str, tuple[str, object]] = {
 """VITS's names of the sizes, theirs, and their defaults."""
 
 _FIXED: Mapping[str, object] = {
-    "use_sdp": True,
     "use_d_vector_file": False,
     "use_language_embedding": False,
     "condition_dp_on_speaker": True,
@@ -57,6 +57,9 @@ _RULES = (
 )
 """The beginnings of names, theirs and VITS's."""
 
+_DURATION_EPS = 1e-4
+"""What keeps the normalisation of the predictor of use_sdp false from dividing by 0, where VITS has 1e-5."""
+
 _SPEAKER_FILES = ("speakers.pth", "speaker_ids.json", "speakers.json", "speaker_ids.pth")
 
 
@@ -70,11 +73,13 @@ def open_model(checkpoint: Path, config: Path) -> tuple[Config, Network]:
     top = Table(config, TOP_LEVEL, read_json(config), BrokenCheckpoint)
     if top.get("model") != "vits":
         top.fail("model", '"vits": no other model of Coqui\'s is spoken here')
-    tensors = {
-        _renamed(name): tensor for name, tensor in read_tensors(checkpoint).items() if not name.startswith("disc.")
-    }
+    stored = {name: tensor for name, tensor in read_tensors(checkpoint).items() if not name.startswith("disc.")}
+    tensors = {_renamed(name): _reshaped(name, tensor) for name, tensor in stored.items()}
     settings = _read_config(top, checkpoint, tensors)
-    return settings, build_network(checkpoint, tensors, settings)
+    network = build_network(checkpoint, tensors, settings)
+    if isinstance(network.dp, DurationPredictor):
+        network.dp.norm_1.eps = network.dp.norm_2.eps = _DURATION_EPS
+    return settings, network
 
 
 def speaker_names(checkpoint: Path, config: Path) -> tuple[str, ...]:
@@ -91,6 +96,12 @@ def _renamed(name: str) -> str:
     return name.replace(".translation", ".m").replace(".log_scale", ".logs")
 
 
+def _reshaped(name: str, tensor: Tensor) -> Tensor:
+    """Return a parameter as VITS has it: in the predictor of use_sdp false, normalisation has three axes, not one."""
+    is_flat = re.fullmatch(r"duration_predictor\.norm_\d\.(gamma|beta)", name) and tensor.ndim == 3
+    return tensor.flatten() if is_flat else tensor
+
+
 def _read_config(top: Table, checkpoint: Path, tensors: Mapping[str, Tensor]) -> Config:
     arguments = top.table("model_args")
     for key, value in _FIXED.items():
@@ -98,7 +109,8 @@ def _read_config(top: Table, checkpoint: Path, tensors: Mapping[str, Tensor]) ->
             arguments.fail(key, f"{value}: other networks of this family are not spoken here")
     sizes = {ours: arguments.values.get(theirs, default) for ours, (theirs, default) in _SIZES.items()}
     table = tensors.get("emb_g.weight")
-    sizes |= {"gin_channels": 0 if table is None else table.shape[-1], "use_sdp": True}
+    sizes |= {"gin_channels": 0 if table is None else table.shape[-1]}
+    sizes |= {"use_sdp": arguments.boolean("use_sdp", default=True)}
     shape = read_shape(Table(top.path, "model_args", sizes, BrokenCheckpoint))
     symbols, front_end = _front_end(top)
     speakers, files = _speakers(top, checkpoint.parent)
@@ -130,14 +142,13 @@ def _defaults(arguments: Table) -> dict[str, float]:
 
 
 def _front_end(top: Table) -> tuple[tuple[str, ...], CoquiFrontEnd]:
-    """Return the symbols by id and the front end of a model of characters."""
-    if top.boolean("use_phonemes", default=False):
-        top.fail("use_phonemes", "false: of Coqui's models, those of characters are spoken here, and not of phonemes")
+    """Return the symbols by id and the front end."""
+    espeak_language = _espeak_language(top)
     cleaner = top.get("text_cleaner") or ""
     if cleaner not in ("", *CLEANERS):
         top.fail("text_cleaner", f"one of {', '.join(CLEANERS)}")
     characters = top.table("characters")
-    symbols, marks = _symbols(characters)
+    symbols, marks = _symbols(characters, are_phonemes=bool(espeak_language))
     ids = {symbol: number for number, symbol in enumerate(symbols)}
 
     def around(mark: str) -> tuple[int, ...]:
@@ -150,28 +161,49 @@ def _front_end(top: Table) -> tuple[tuple[str, ...], CoquiFrontEnd]:
         blank = (
             ids[marks["blank"]] if marks["blank"] in ids else characters.fail("blank", "a symbol: add_blank is true")
         )
+    languages = [espeak_language] if espeak_language else _data_languages(top)
     front_end = CoquiFrontEnd(
         cleaner=cleaner,
+        cleaner_language=_cleaner_language(top),
+        espeak_language=espeak_language,
         vocabulary={symbol: number for symbol, number in ids.items() if len(symbol) == 1},
         blank=blank,
         begin=around("bos"),
         end=around("eos"),
-        language=_language(top),
+        language=_language(languages[0]) if len(languages) == 1 else "und",
     )
     return tuple(symbols), front_end
 
 
-def _symbols(characters: Table) -> tuple[list[str], dict[str, str]]:
+def _espeak_language(top: Table) -> str:
+    """Return the language that espeak-ng is asked for; "" where the model is one of characters."""
+    if not top.boolean("use_phonemes", default=False):
+        return ""
+    expected = "a language of espeak-ng's, such as en-us"
+    language: str = top.take("phoneme_language", str | None, "", expected) or top.fail("phoneme_language", expected)
+    if top.get("phonemizer") not in ("espeak", "", None):
+        top.fail("phonemizer", '"espeak": no other is spoken here')
+    if not top.get("phonemizer") and language in _OTHER_PHONEMIZERS:
+        top.fail("phonemizer", f'"espeak": that of {language} is another, and is not spoken here')
+    return {"en": "en-us", "zh-cn": "cmn"}.get(language, language)
+
+
+_OTHER_PHONEMIZERS = ("be", "bn", "ja-jp", "ko-kr", "zh-cn")
+"""The languages whose models have another phonemizer than espeak-ng where their config names none."""
+
+
+def _symbols(characters: Table, *, are_phonemes: bool) -> tuple[list[str], dict[str, str]]:
     """Return the symbols by id, and the symbols that are marks by their names."""
     kind = str(characters.get("characters_class") or "").rpartition(".")[2]
-    if kind not in ("", "Graphemes", "VitsCharacters"):
-        characters.fail("characters_class", "VitsCharacters or Graphemes")
+    if kind not in ("", "Graphemes", "IPAPhonemes", "VitsCharacters"):
+        characters.fail("characters_class", "VitsCharacters, IPAPhonemes or Graphemes")
     text = {key: characters.take(key, str | None, "", "a string") or "" for key in _CHARACTER_KEYS}
     if kind == "VitsCharacters":
         letters = text["characters"] + text["phonemes"]
         symbols = [text["pad"], *text["punctuations"], *letters, _BLANK_OF_VITS]
         return symbols, text | {"blank": _BLANK_OF_VITS, "bos": "", "eos": ""}
-    letters = text["characters"]
+    of_phonemes = kind == "IPAPhonemes" or (not kind and are_phonemes)
+    letters = text["phonemes" if of_phonemes and characters.get("phonemes") is not None else "characters"]
     unique = {*letters} if characters.boolean("is_unique", default=True) else letters
     ordered = sorted(unique) if characters.boolean("is_sorted", default=True) else list(letters)
     marks = [text[key] for key in ("pad", "eos", "bos", "blank") if text[key]]
@@ -182,20 +214,33 @@ _CHARACTER_KEYS = ("pad", "eos", "bos", "blank", "characters", "punctuations", "
 _BLANK_OF_VITS = "<BLNK>"
 
 
-def _language(top: Table) -> str:
-    """Return the language of the model's data, where its config tells one."""
+def _data_languages(top: Table) -> list[str]:
+    """Return the languages of the data that a model was trained on, where its config tells them."""
     datasets = top.get("datasets")
     found = [row.get("language") for row in datasets if isinstance(row, dict)] if isinstance(datasets, list) else []
-    codes = {code for code in found if isinstance(code, str) and code}
-    return re.split("[-_]", codes.pop().lower())[0] if len(codes) == 1 else "und"
+    return sorted({code for code in found if isinstance(code, str) and code})
+
+
+def _cleaner_language(top: Table) -> str | None:
+    """Return the language that Coqui's LanguageManager finds for the cleaners, without its region."""
+    languages = top.strings("languages") if top.get("languages") else _data_languages(top)
+    languages = languages or [str(top.get("phoneme_language") or "en")]
+    return languages[0].split("-")[0] if len(languages) == 1 else None
+
+
+def _language(code: str) -> str:
+    """Return a language as requests name it."""
+    family = re.split("[-_]", code.lower())[0]
+    return {"cmn": "zh", "yue": "zh"}.get(family, family) or "und"
 
 
 def _speakers(top: Table, folder: Path) -> tuple[dict[str, int], tuple[Path, ...]]:
     """Return the ids of the speakers, and the file beside the model that has them; training's own path is elsewhere."""
     if top.get("speakers"):
         return {name: number for number, name in enumerate(top.strings("speakers"))}, ()
-    named = Path(str(top.get("speakers_file") or "")).name
-    path = next((folder / name for name in (named, *_SPEAKER_FILES) if name and (folder / name).is_file()), None)
+    tables = (top, top.table("model_args")) if "model_args" in top.values else (top,)
+    named = [Path(str(table.get("speakers_file") or "")).name for table in tables]
+    path = next((folder / name for name in (*named, *_SPEAKER_FILES) if name and (folder / name).is_file()), None)
     if path is None:
         return {}, ()
     values: Any = read_json(path) if path.suffix == ".json" else read_pickle(path)

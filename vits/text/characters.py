@@ -16,7 +16,7 @@ from typing import Any
 
 from vits.text import espeak
 from vits.text.dictionary import Dictionary
-from vits.text.front_end import Reading, check_language, prepared, refuse_dictionary
+from vits.text.front_end import Reading, as_meant, check_language, prepared
 from vits.text.libraries import PACKAGES, load
 from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken, with_blanks
 
@@ -71,8 +71,8 @@ class CharacterFrontEnd:
     ) -> Prepared:
         """The sentences of a text in symbol ids; numbers and signs stay as they are written."""
         check_language(lang, self)
-        refuse_dictionary(dictionary, self)
         dropped: Counter[str] = Counter()
+        text = as_meant(text, dictionary, dropped, normalize=normalize)
         return prepared(text, lambda piece: [self._read(piece, dropped)], dropped, check, timeout_s)
 
     def _read(self, text: str, dropped: Counter[str]) -> Reading:

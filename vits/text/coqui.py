@@ -1,29 +1,25 @@
-"""The front end of Coqui's character models: a cleaner, then a vocabulary of characters.
+"""The front ends of Coqui's models: a cleaner, phonemes by espeak-ng where the model has them, and a vocabulary.
 
-Follows coqui-tts 0.28.0: TTS/tts/utils/text/cleaners.py, characters.py and tokenizer.py.
+Follows coqui-tts 0.28.0: TTS/tts/utils/text/tokenizer.py, characters.py, punctuation.py and phonemizers/.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from vits.text import espeak_program
+from vits.text.coqui_cleaners import clean
 from vits.text.dictionary import Dictionary
-from vits.text.front_end import Reading, check_language, prepared, refuse_dictionary
+from vits.text.front_end import Reading, as_meant, check_language, prepared
 from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken
 
-CLEANERS = (
-    "basic_cleaners",
-    "transliteration_cleaners",
-    "basic_german_cleaners",
-    "basic_turkish_cleaners",
-    "multilingual_cleaners",
-    "no_cleaners",
-)
-"""The cleaners that are followed here; the others put numbers and abbreviations into words of their own."""
+_MARKS = re.compile(r"""(\s*[;:,.!?¡¿—…"«»“”][;:,.!?¡¿—…"«»“”\s]*)""")
+"""What stays as it is between the parts that espeak-ng gets, blanks included."""
+_LANGUAGE_SWITCH = re.compile(r"\(.+?\)")
+"""espeak-ng's (en) and (de) around words of another language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,13 @@ class CoquiFrontEnd:
 
     cleaner: str
     """One of CLEANERS, or "" for none."""
+    cleaner_language: str | None
+    """The language that the cleaner is told."""
+    espeak_language: str
+    """The language that espeak-ng is asked for, such as "en-us"; "" for a model of characters."""
     vocabulary: Mapping[str, int]
     blank: int | None
-    """The id that stands between all characters and at both ends."""
+    """The id that stands between all symbols and at both ends."""
     begin: tuple[int, ...]
     end: tuple[int, ...]
     """The ids around a sentence."""
@@ -42,8 +42,9 @@ class CoquiFrontEnd:
 
     @property
     def name(self) -> str:
-        """Such as "characters by basic_cleaners"."""
-        return f"characters by {self.cleaner or 'no cleaner'}"
+        """Such as "characters by basic_cleaners" or "espeak en-us by english_cleaners"."""
+        symbols = f"espeak {self.espeak_language}" if self.espeak_language else "characters"
+        return f"{symbols} by {self.cleaner or 'no cleaner'}"
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -52,8 +53,8 @@ class CoquiFrontEnd:
 
     @property
     def missing_packages(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """espeak-ng's, where it is needed and not there."""
+        return espeak_program.missing_packages() if self.espeak_language else ()
 
     def prepare(
         self,
@@ -65,36 +66,39 @@ class CoquiFrontEnd:
         timeout_s: float = MAX_SECONDS,
         dictionary: Dictionary = NO_DICTIONARY,
     ) -> Prepared:
-        """The sentences of a text in symbol ids; numbers and signs stay as they are written."""
-        check_language(lang, self)
-        refuse_dictionary(dictionary, self)
-        dropped: Counter[str] = Counter()
-        return prepared(text, lambda piece: [self._read(piece, dropped)], dropped, check, timeout_s)
+        """The sentences of a text in symbol ids; beyond what the cleaner does, numbers and signs stay as written.
 
-    def _read(self, text: str, dropped: Counter[str]) -> Reading:
-        cleaned = self.cleaned(text)
-        known = [character for character in cleaned if character in self.vocabulary]
-        dropped.update(c for c in cleaned if c not in self.vocabulary and is_spoken(c))
+        Some cleaners put numbers into English words whatever the language. If the text is normalized, espeak-ng reads
+        them in a language of its own instead.
+        """
+        check_language(lang, self)
+        dropped: Counter[str] = Counter()
+        text = as_meant(text, dictionary, dropped, normalize=normalize)
+        numbers = not (normalize and self.espeak_language and self.language != "en")
+        return prepared(text, lambda piece: [self._read(piece, dropped, numbers)], dropped, check, timeout_s)
+
+    def _read(self, text: str, dropped: Counter[str], numbers: bool = True) -> Reading:
+        cleaned = clean(text, self.cleaner, self.cleaner_language, numbers=numbers)
+        if self.espeak_language:
+            cleaned = self._phonemes(cleaned)
+        known = [symbol for symbol in cleaned if symbol in self.vocabulary]
+        dropped.update(symbol for symbol in cleaned if symbol not in self.vocabulary and is_spoken(symbol))
         if not any(map(is_spoken, known)):
             return Reading(text, cleaned, ())
-        ids = [self.vocabulary[character] for character in known]
+        ids = [self.vocabulary[symbol] for symbol in known]
         if self.blank is not None:
             blanked = [self.blank] * (2 * len(ids) + 1)
             blanked[1::2] = ids
             ids = blanked
         return Reading(text, cleaned, (*self.begin, *ids, *self.end))
 
-    def cleaned(self, text: str) -> str:
-        """The text as the cleaner leaves it."""
-        if not self.cleaner:
-            return text
-        if self.cleaner == "no_cleaners":
-            return text.replace("\n", "")
-        text = unicodedata.normalize("NFC", text)
-        if self.cleaner == "basic_turkish_cleaners":
-            text = text.replace("I", "ı")
-        text = text.lower()
-        if self.cleaner == "multilingual_cleaners":
-            text = text.replace(";", ",").replace("-", " ").replace(":", ",")
-            text = re.sub(r"[<>()\[\]\"]+", "", text)
-        return re.sub(r"\s+", " ", text).strip()
+    def _phonemes(self, text: str) -> str:
+        """A cleaned text in espeak-ng's phonemes, with its marks. Raises MissingLibrary."""
+        parts = _MARKS.split(text.strip())
+        parts[::2] = (self._spoken(part) if part else "" for part in parts[::2])
+        return "".join(parts)
+
+    def _spoken(self, text: str) -> str:
+        """What espeak-ng makes of a text without marks; nothing stands between the clauses that it still finds."""
+        lines = espeak_program.lines(text, self.espeak_language)
+        return "".join(_LANGUAGE_SWITCH.sub("", line.strip()).strip() for line in lines).replace("_", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,19 +58,57 @@ class Dictionary:
         return bool(self.entries)
 
     @cached_property
-    def _by_start(self) -> dict[str, list[Entry]]:
-        """The entries by their first character without its case, longest first; exact ones before those of any case."""
-        by_start: dict[str, list[Entry]] = {}
-        for entry in sorted(self.entries, key=lambda entry: (-len(entry.written), not entry.case_sensitive)):
-            by_start.setdefault(fold(entry.written)[0], []).append(entry)
-        return by_start
+    def _exact(self) -> dict[str, Entry]:
+        """The entries whose capitals matter, by their written form; of two the first counts, here as below."""
+        return {entry.written: entry for entry in reversed(self.entries) if entry.case_sensitive}
+
+    @cached_property
+    def _folded(self) -> dict[str, Entry]:
+        """The others, by their written form without its case."""
+        return {_folded(entry.written): entry for entry in reversed(self.entries) if not entry.case_sensitive}
+
+    @cached_property
+    def _lengths(self) -> dict[str, list[int]]:
+        """How long the written forms are that begin with a character, without its case: the longest first."""
+        lengths: dict[str, set[int]] = {}
+        for entry in self.entries:
+            lengths.setdefault(_folded(entry.written[0]), set()).add(len(entry.written))
+        return {start: sorted(found, reverse=True) for start, found in lengths.items()}
 
     def apply(self, text: str, pronunciations: Pronunciations, symbols: Collection[str]) -> str:
         """The text with each written form as its spoken form, or as the character that stands for its phonemes."""
-        return "".join(self._applied(text, pronunciations, symbols)) if self.entries else text
 
-    def _applied(self, text: str, pronunciations: Pronunciations, symbols: Collection[str]) -> Iterator[str]:
-        folded = "".join(fold(character)[:1] for character in text)
+        def said(entry: Entry, written: str) -> str:
+            phones = entry.spoken.removeprefix("[[").removesuffix("]]")
+            is_plain = phones == entry.spoken and not phonemes.is_notation(phones, entry.written)
+            pronunciation = None if is_plain else phonemes.read(phones, written, symbols)
+            return pronunciations.stand_in(pronunciation) if pronunciation else phones
+
+        return "".join(self._replaced(text, said)) if self.entries else text
+
+    def spell(self, text: str, *, phonemes_allowed: bool) -> str:
+        """The text with each written form as its spoken form, for voices that are not taught by cleaners.
+
+        Args:
+            text: anything.
+            phonemes_allowed: whether the voice reads phonemes between [[ and ]].
+
+        Raises:
+            BadDictionary: a form in the text is given in a notation that such voices do not read.
+
+        """
+
+        def said(entry: Entry, written: str) -> str:
+            is_raw = entry.spoken.startswith("[[")
+            if (is_raw and not phonemes_allowed) or phonemes.is_notation(entry.spoken, entry.written):
+                wanted = "words, or its phonemes between [[ and ]]" if phonemes_allowed else "words"
+                raise BadDictionary(f"{written!r}: this voice does not read {entry.spoken!r}; expected {wanted}")
+            return entry.spoken
+
+        return "".join(self._replaced(text, said)) if self.entries else text
+
+    def _replaced(self, text: str, said: Callable[[Entry, str], str]) -> Iterator[str]:
+        folded = _folded(text)
         kept = position = 0
         while position < len(text):
             entry = self._at(text, folded, position)
@@ -78,26 +116,26 @@ class Dictionary:
                 position += 1
                 continue
             yield text[kept:position]
-            written = text[position : position + len(entry.written)]
-            phones = entry.spoken.removeprefix("[[").removesuffix("]]")
-            is_plain = phones == entry.spoken and not phonemes.is_notation(phones, entry.written)
-            pronunciation = None if is_plain else phonemes.read(phones, written, symbols)
-            yield pronunciations.stand_in(pronunciation) if pronunciation else phones
-            kept = position = position + len(entry.written)
+            end = position + len(entry.written)
+            yield said(entry, text[position:end])
+            kept = position = end
         yield text[kept:]
 
     def _at(self, text: str, folded: str, position: int) -> Entry | None:
         """The longest entry that is written here, and not in a word of a script with blanks between words."""
-        for entry in self._by_start.get(folded[position], ()):
-            end = position + len(entry.written)
-            found = (
-                text[position:end] == entry.written
-                if entry.case_sensitive
-                else (folded[position:end] == fold(entry.written))
-            )
-            if found and not _is_inside(text, position) and not _is_inside(text, end):
+        if _is_inside(text, position):
+            return None
+        for length in self._lengths.get(folded[position], ()):
+            end = position + length
+            entry = self._exact.get(text[position:end]) or self._folded.get(folded[position:end])
+            if entry is not None and len(entry.written) == length and not _is_inside(text, end):
                 return entry
         return None
+
+
+def _folded(text: str) -> str:
+    """The text without its case, one character for each."""
+    return "".join(fold(character)[:1] for character in text)
 
 
 def _is_spaced(character: str) -> bool:

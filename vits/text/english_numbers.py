@@ -109,8 +109,8 @@ def ordinal(digits: str) -> str:
     return words.removesuffix("y") + "ieth" if words.endswith("ty") else f"{words}th"
 
 
-def _number(match: re.Match[str]) -> str:
-    digits = match[0]
+def number_in_words(digits: str) -> str:
+    """Words for a whole number written in ASCII digits; from 1001 to 2999 as years are said."""
     if len(digits.lstrip("0")) != 4 or not 1000 < int(digits) < 3000:
         return cardinal(digits)
     century, rest = divmod(int(digits), 100)
@@ -146,4 +146,4 @@ def expand_numbers(text: str) -> str:
     text = re.sub(r"\$([0-9.,]*[0-9]+)", _dollars, text)
     text = re.sub(r"[0-9]+\.[0-9]+", lambda match: match[0].replace(".", " point "), text)
     text = re.sub(r"([0-9]+)(?:st|nd|rd|th)", lambda match: ordinal(match[1]), text)
-    return re.sub(r"[0-9]+", _number, text)
+    return re.sub(r"[0-9]+", lambda match: number_in_words(match[0]), text)

@@ -205,7 +205,7 @@ _DOCTORATES = compile_rules(
         (r"\bM\.Sc\.", "M S C"),
         (r"\bw/o\b", "without"),
         (r"\bw/(?=\s|[a-z])", "with "),
-        (r"\ba\.?k\.?a\b\.?", "ay K ay"),
+        (r"\ba\.?k\.?a\b\.?", "also known as"),
         (r"\b(?:U\.S\.A)\b\.?", "U S ay"),
         (r"\bU\.S\.(?=\s+[A-Za-z])", "U S"),
         (r"\bU\.K\.(?=\s+[A-Za-z])", "U K"),

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from vits.errors import BadDictionary, UnknownLanguage, UnspeakableText
-from vits.text import cleaners, preparation, sentences
+from vits.errors import NothingToSay, UnknownLanguage, UnspeakableText
+from vits.limits import language_of
+from vits.text import cleaners, markup, preparation, sentences
 from vits.text.dictionary import Dictionary
 from vits.text.preparation import MAX_CHARACTERS, MAX_SECONDS, MAX_SYMBOLS, NO_DICTIONARY, Prepared, Sentence, in_time
 from vits.text.sentences import NO_PAUSE_S, Piece
@@ -117,7 +118,7 @@ def prepared(
 
     Raises:
         PreparationTooLong: it took longer than that.
-        UnspeakableText: nothing in the text can be spoken.
+        UnspeakableText: nothing in the text can be spoken; NothingToSay where it has no letters or digits.
 
     """
     check = in_time(check, timeout_s)
@@ -139,6 +140,8 @@ def prepared(
             pause_s = piece.pause_s if reading is found[-1] else NO_PAUSE_S
             spoken.append(Sentence(reading.written, reading.written, reading.cleaned, reading.ids, pause_s))
     if not spoken:
+        if not any(character.isalnum() for character in text):
+            raise NothingToSay("there is nothing to say in this text")
         raise UnspeakableText("nothing in this text can be spoken")
     return Prepared(tuple(spoken), dict(dropped))
 
@@ -153,11 +156,31 @@ def _halves(text: str, piece: Piece) -> list[Piece]:
 
 def check_language(lang: str, front_end: FrontEnd) -> None:
     """Raise UnknownLanguage where a text's language is not the front end's."""
-    if lang not in ("auto", *front_end.languages):
+    if (language_of(lang) or lang) not in ("auto", *front_end.languages):
         raise UnknownLanguage(f"{front_end.name} speaks {', '.join(front_end.languages)}, but not {lang}")
 
 
-def refuse_dictionary(dictionary: Dictionary, front_end: FrontEnd) -> None:
-    """Raise BadDictionary where a text comes with a dictionary and its front end has no use for one."""
-    if dictionary:
-        raise BadDictionary(f"{front_end.name} takes no dictionary; only the cleaners of VITS do")
+def as_meant(
+    text: str, dictionary: Dictionary, dropped: Counter[str], *, normalize: bool, raw: re.Pattern[str] | None = None
+) -> str:
+    """The text with the user's own spoken forms and, if it is normalized, without markup and emoji.
+
+    Emoji are counted in `dropped`. What matches `raw` is phonemes, which stay as they are; a voice without `raw` has no
+    way to write them.
+    """
+    text = _outside(raw, text, lambda part: dictionary.spell(part, phonemes_allowed=raw is not None))
+
+    def plain(part: str) -> str:
+        part = markup.plain(part)
+        dropped.update(markup.PICTURES.findall(part))
+        return markup.PICTURES.sub("", part)
+
+    # Spoken forms may have brought further phonemes.
+    return _outside(raw, text, plain) if normalize else text
+
+
+def _outside(pattern: re.Pattern[str] | None, text: str, change: Callable[[str], str]) -> str:
+    """The text, changed outside of what matches."""
+    parts = re.split(f"({pattern.pattern})", text, flags=pattern.flags) if pattern else [text]
+    parts[::2] = map(change, parts[::2])
+    return "".join(parts)

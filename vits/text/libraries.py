@@ -19,6 +19,7 @@ PACKAGES = {
     "English by espeak": ("phonemizer==3.4.0", "espeakng-loader==0.2.4", "Unidecode==1.3.8"),
     "Text in other scripts than Latin": ("uroman==1.3.1.1",),
     "Text in espeak-ng's phonemes": ("--no-deps", "piper-tts==1.8.0"),
+    "Text in the phonemes of espeak-ng 1.52": ("espeakng-loader==0.2.4",),
 }
 
 

@@ -39,6 +39,7 @@ _REFERENCE_LINK = re.compile(r"(?<=\])\[[^\[\]\n]{1,60}\](?!\()")
 _LINK_TARGET = re.compile(r"^[ \t]{0,3}\[[^\[\]\n]{1,60}\]:[ \t]*\S+[^\n]{0,200}$", re.MULTILINE)
 _FOOTNOTE = re.compile(
     r"\[\^[^\[\]\s]{1,30}\]:?|(?<=[^\s\[])\[\d{1,3}(?:[,–-] ?\d{1,3}){0,5}\](?![(A-Za-z\d])"
+    r"|(?<=[a-z,.;] )\[\d{1,3}(?:[,–-] ?\d{1,3}){0,5}\](?=[\s.,;:)]|$)"
     r"|\[(?:citation needed|来源请求|來源請求|要出典|注\s?\d+|註\s?\d+|note \d+|edit|编辑)\]"
     r"|[†‡※]|(?<=[A-Za-z\u3400-\u9fff,.。，])[\u00b9\u2070\u2074-\u2079]+(?![\d/])"
 )
@@ -69,14 +70,17 @@ _STAGE = re.compile(r"(?<!\w)\*[a-z][a-z ]{1,40}\*(?!\w)")
 _KAOMOJI = re.compile(
     r"[(（][^()（）\n\w]{0,8}[\^＾;；:：·・•°ω´｀`\-_=><≧≦￣┬╥ಠ◕◡▽∀дДεзノ╯ヮ﹏﹃｡T*oOxXuvn0@♥❤づっツシ]{1,6}[^()（）\n]{0,8}[)）](?:[ノ゛ﾉ♪♡~〜!！]|ﾉ){0,3}"
 )
-_FACE = frozenset("^＾;；·・•°ω´｀`=><≧≦￣┬╥ಠ◕◡▽∀дДεзヮ﹏﹃｡*@♥❤づツシ╯_~～")
+_FACE = frozenset("˘ᴗᵕ◠‿╹◔^＾;；·・•°ω´｀`=><≧≦￣┬╥ಠ◕◡▽∀дДεзヮ﹏﹃｡*@♥❤づツシ╯_~～")
 _SHRUG = re.compile(r"¯\\?_\(ツ\)_/¯|[(（]╯°□°[)）]╯︵\s?┻━┻|m\(_ ?_\)m")
 _SMILEY = re.compile(
-    r"(?<![\w:;=])(?:(?:[:;=]|(?<![(\[])[8xX](?=[D)(P]))[-'^o]?[)(\]\[DPpOo3|/\\*$@}{]+|<3+|</3|\^[_.\-]?\^;{0,2}|>[_.]<|-[_]+-;{0,2}|[oO0][_.][oO0]|T[_.]T|[QＱ][_.]?[QＱ]|"
+    r"(?<![\w:;=])(?:(?:[:;=]|(?<![(\[])[8xX](?=[D)(P]))[-'^o]?[)(\]\[DPpOo3|/\\*$@}{]+|(?<!\b[A-Za-z]\x20)(?<!\d\x20)<3+|</3|\^[_.\-]?\^;{0,2}|>[_.]<|-[_]+-;{0,2}|[oO0][_.][oO0]|T[_.]T|[QＱ][_.]?[QＱ]|"
     r"orz|OTZ|[uU]w[uU]|;_+;|\\o/|D:)(?![\w/])"
 )
 # Pictures, their parts and modifiers; keycaps keep their digit.
 _EMOJI = re.compile("[\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
+PICTURES = re.compile("[\u2300-\u23ff\u25a0-\u27bf\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]")
+"""Emoji and pictographs, which cleaners have no symbols for and espeak-ng calls by long names."""
+_ARROW = re.compile(r"(?<![ \t])[ \t]*+(?:(?:-{1,3}|={1,3})>|[→⇒➔➜➡⟶])\ufe0f?[ \t]*")
 _INVISIBLE = re.compile(
     "[\u00ad\u200b\u200c\u2060-\u2064\ufeff\u202a-\u202e\u2066-\u2069\u200e\u200f\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 )
@@ -197,6 +201,7 @@ def plain(text: str) -> str:
         text = _without_fences(text)
     text = _SMILEY.sub("", _KAOMOJI.sub(_kaomoji, _SHRUG.sub("", text)))
     text = _ADDRESS.sub(_spoken_address, _markdown(text))
+    text = _ARROW.sub(lambda match: ", " if text[match.start() - 1 : match.start()].strip() else "", text)
     text = _REPEATED.sub(r"\1", text)
     text = (
         _MIXED.sub(lambda m: "？" if "？" in m[0] or "！" in m[0] else "?", text) if re.search("[?？]", text) else text

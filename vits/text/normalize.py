@@ -11,6 +11,7 @@ import unicodedata
 from functools import lru_cache
 
 from vits.text import numbers
+from vits.text.japanese_names import standard
 
 _COMPATIBLE = re.compile(
     "[\u00bc-\u00be\u2100-\u2102\u2104-\u2108\u210a-\u2121\u2123-\u214f\u2150-\u217f\u2460-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a"
@@ -62,6 +63,8 @@ def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
     `from_dictionary`: the cleaner reads English words from a dictionary and letter by letter what that lacks.
     """
     text = unify(text)
+    if language == "ja":
+        text = standard(text)
     if language == "en":
         from vits.text import normalize_english
 

@@ -89,6 +89,9 @@ class _Words:
     units: Mapping[str, str]
     signs: Mapping[str, str]
     scales: str
+    about: str
+    per: str = ""
+    """What a slash between money or a count and one of something says."""
 
 
 def _units(names: str) -> dict[str, str]:
@@ -142,6 +145,8 @@ _WORDS = {
             "π": "派",
         },
         scales="千万亿",
+        about="约",
+        per="每",
     ),
     "ja": _Words(
         percent="{}パーセント",
@@ -190,6 +195,7 @@ _WORDS = {
             "π": "パイ",
         },
         scales="千万億兆",
+        about="約",
     ),
     "ko": _Words(
         percent="{} 퍼센트",
@@ -234,6 +240,7 @@ _WORDS = {
             "π": " 파이 ",
         },
         scales="천만억조",
+        about="약 ",
     ),
 }
 # Letters that are names as often as units: 5A级, 5g手机, 4s店, 1t硬盘. What follows tells which.
@@ -263,14 +270,20 @@ _COUNTED = (
     r"(?:第?\d+(?:[.:]\d+)*|[一二三四五六七八九十百千两零〇]++|(?<![A-Za-z])[A-Z](?![A-Za-z]))"
     r"([\u3400-\u9fff\u3041-\u30ff\uac00-\ud7a3]{0,3}|(?:[a-zA-Z°℃℉%‰]{1,4}))"
 )
+# After these a hyphen is a sign.
+_NO_RANGE = "(?<![至到是为為在从從约約达達低高はもがをにで])"
 _HYPHEN = re.compile(
-    rf"(?<![\dA-Za-z.一二三四五六七八九十百千两零〇-])({_COUNTED})\s?[-−–—]\s?(?=([$€£¥￥₩₹]?{_COUNTED}))"
+    rf"(?<![\dA-Za-z.一二三四五六七八九十百千两零〇-])({_COUNTED}{_NO_RANGE})\s?[-−–—]\s?(?=([$€£¥￥₩₹]?{_COUNTED}))"
 )
 _WEEKDAYS = re.compile(
     r"((?:周|星期|礼拜|週)[一二三四五六日天]|(?<![\u3400-\u9fff])[月火水木金土日](?:曜日?)?|[월화수목금토일]요일)\s?[-~～〜–—]\s?"
     r"(?=(?:周|星期|礼拜|週)?[一二三四五六日天](?![\u3400-\u9fff])|(?:周|星期|礼拜|週)[一二三四五六日天]|[月火水木金土日](?:曜|$|[^\u3400-\u9fff])|[월화수목금토일]요일)"
 )
 _KINDS = ("年月日号號时時点點分秒周週년월일시분초", "元块塊円圆角毛ドルユーロ圓원")
+_PER = re.compile(r"(?<=[元块塊刀次个個本件张只台])/(?=[人位斤个個天月年次箱件本台只张小平公克盒包瓶组條条份米间])")
+_APPROXIMATE = re.compile(
+    r"(?:(?<=([约約概略大]))|(?<![\dA-Za-z%\u3400-\u9fff])|(?<=[\u3400-\u9fff]))[~∼≈]\s?(?=[$€£¥￥]?\d)"
+)
 _EQUATION = re.compile(rf"(?<![\w.+×÷*/−-]){_NUMBER}(?:\s?[-−+×÷*/]\s?{_NUMBER})+\s?=")
 
 
@@ -350,6 +363,9 @@ def _unit(words: _Words, match: re.Match[str]) -> str:
 
 def _quantities(text: str, words: _Words, *, zero: str) -> str:
     """The text with dates, times, money, percentages, fractions, ranges and units in words."""
+    text = _APPROXIMATE.sub(lambda m: "" if m[1] else words.about, text)
+    if words.per:
+        text = _PER.sub(words.per, text)
     text = _DATE.sub(lambda m: words.date.format(m[1], int(m[3]), int(m[4])), text)
     text = _TIME.sub(lambda m: _time(words, m, zero=zero), text)
     text = _EQUATION.sub(lambda m: re.sub(r"(?<=\d)\s?[-−]\s?(?=\d)", words.less, m[0]), text)

@@ -133,9 +133,12 @@ _DOLLARS = {
     "S": "Singapore",
     "NT": "Taiwan",
 }
-_FOREIGN_DOLLARS = re.compile(
-    rf"(?<![A-Za-z])(US|AU?|CA?|HK|NZ|S|NT)\$\s?({_NUMBER})(?:\s?(thousand|million|billion|trillion|[kKMB])(?![A-Za-z]))?"
-)
+_SCALE = r"(?:\s?(thousand|million|billion|trillion|(?:[kKmMBT]|bn|mn|tn)(?![A-Za-z/])))?"
+_SCALES = {
+    **{"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million"},
+    **{"B": "billion", "bn": "billion", "T": "trillion", "tn": "trillion"},
+}
+_FOREIGN_DOLLARS = re.compile(rf"(?<![A-Za-z])(US|AU?|CA?|HK|NZ|S|NT)\$\s?({_NUMBER}){_SCALE}")
 _CLOCK = r"\d{1,2}(?::[0-5]\d)?\s?(?:[ap]\.?m\b\.?)"
 # Two alike on both sides of a hyphen: times, amounts of money, percentages, temperatures, decades, ordinals.
 _TO = re.compile(
@@ -166,9 +169,14 @@ _UNIT = re.compile(
     rf"(?<![\d.])({_NUMBER})\s?({'|'.join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))})"
     r"(?![A-Za-z\d/])"
 )
+_APPROXIMATE = re.compile(r"(?:(?<=(about|round) )|(?<!\d )(?<![\w)%°]))[~∼≈]\s?(?=[$€£¥]?\d)", re.IGNORECASE)
+_HEIGHT = re.compile(r"(?<![\d.'′])([3-8])['′]\s?(1[01]|\d)(?:[\"″]|['′]{2})")
 _GROUPS = re.compile(r"\d{1,3}(?:,\d{3})+")
-_SCALE = r"(?:\s?(thousand|million|billion|trillion|[kKMB](?![A-Za-z])))?"
-_SCALES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
+_COUNTED_BY_SCALE = re.compile(
+    rf"(?<![\w.,$€£¥-])({_NUMBER})([kKMB])(?=\+?\s(?:people|users|views|viewers|followers|subscribers|downloads|stars|requests|"
+    r"customers|members|fans|copies|jobs|lines|tokens|parameters|words|dollars|euros|pounds|votes|visits|visitors|"
+    r"employees|students|likes|plays|streams|residents|households|messages|orders|sales|records|rows)\b)"
+)
 _CURRENCY = re.compile(rf"([$€£¥￥₩₹])\s?({_NUMBER}){_SCALE}")
 _ISO_DATE = re.compile(r"(?<![\d/.-])(\d{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12]\d|0?[1-9])(?![\d/.-]*\d)")
 _DATE = re.compile(r"(?<![\d/.-])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/.-]*\d)")
@@ -310,6 +318,9 @@ def _dates_and_money(text: str) -> str:
 
 def _quantities(text: str) -> str:
     """The text with dates, times, money, fractions, ranges, units and powers in words."""
+    text = _APPROXIMATE.sub(lambda match: "" if match[1] else "about ", text)
+    text = _HEIGHT.sub(r"\1 foot \2", text)
+    text = _COUNTED_BY_SCALE.sub(lambda match: f"{_in_words(match[1])} {_SCALES[match[2]]}", text)
     text = _dates_and_money(_joined(text))
     text = _RATE.sub(lambda match: f" per {_RATES.get(match[1], match[1])}", text)
     text = _SLASH.sub(_slash, text)
@@ -332,8 +343,9 @@ _POWERS = {"²": " squared", "³": " cubed", "^2": " squared", "^3": " cubed"}
 def _arithmetic(text: str) -> str:
     """The text with the signs between numbers that have no other meaning there in words."""
     text = re.sub(r"(?<=[\dA-Za-z)])(?:[²³]|\^[23](?![\d.]))", lambda match: _POWERS[match[0]], text)
-    text = re.sub(r"(?<=[\dA-Za-z)])\^(?=-?\d)", " to the power of ", text)
-    text = re.sub(r"(?<=\d)\s?[*·]\s?(?=\d)|(?<=\d)\s?[xX]\s?(?=\d)", " times ", text)
+    text = re.sub(r"(?<=[\dA-Za-z)])\^\s?(?=minus |-?\d|[A-Za-z]\b)", " to the power of ", text)
+    text = re.sub(r"(?<=\d)[xX](?=\d)", " by ", text)
+    text = re.sub(r"(?<=\d)\s?[*·xX]\s?(?=\d)", " times ", text)
     return re.sub(r"(?<=\d)\s?/\s?(?=\d)", " ", text)
 
 
@@ -405,7 +417,7 @@ def normalize(text: str, *, respell: bool) -> str:
     the dictionary and would read them letter by letter, leaving out c and q.
     """
     text = re.sub(r"https?://(?:www\.)?", "", text.translate(_WIDE_MARKS))
-    text = english_tokens.part(text)
+    text = re.sub(r"(?<![^\s(])\.(?=[A-Za-z]{2,5}\b)", "dot ", english_tokens.part(text))
     text = re.sub(r"(?<=[a-z0-9])\.(?=[a-z]{2,})", " dot ", re.sub(r"\s*(?:[—–]|--+)\s*(?=[^\d\s])", ", ", text))
     text = _PHRASE.sub(lambda match: _PHRASES[fold(match[0])], text)
     text = _quantities(english_tokens.expand(text)) if _HAS_NUMBER.search(text) else english_tokens.expand(text)

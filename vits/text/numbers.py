@@ -17,6 +17,8 @@ _TENTHS = frozenset([10, 12, 16, 20, 32, 50, 64, 100, 1000])
 _GROUPED = re.compile(
     r"(?<![\d.,'’])\d{1,3}(?:(?:[\u00a0\u2007\u2009\u202f]\d{3})+|(?:['’]\d{3})+)(?![\d'’])"
     r"|(?<![\d.,:/-])(?<!\d )\d{1,2}(?: \d{3})+(?![\d,:/-]| \d)"
+    # Full stops join three groups alone: four may be an address of the Internet, two a decimal.
+    r"|(?<![\dA-Za-z.,:/-])\d{1,3}(?:\.\d{3}){2}(?![\dA-Za-z:/-]|\.\d)"
 )
 _VULGAR_AFTER_DIGIT = re.compile("(?<=\\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 
@@ -30,7 +32,7 @@ _CODE_WORDS = (
 _CODE = re.compile(
     rf"(?:(?<![A-Za-z])|(?<=[A-Za-z])(?=[^A-Za-z]))(?:{_CODE_WORDS})"
     r"((?:号码|号|號碼|號|numbers?|no\.?)?(?:\s?(?:是|为|為|は|が|is|was|number|of)(?![A-Za-z]))?[\s:：#＃.]{0,3})"
-    r"([A-Za-z]{0,3}[- ]?)(\d{3,12})(?![\d%％‰]|[.,:/]\d|\s?[-~–]\s?\d)(?=(?P<after>\s?.{0,8}))",
+    r"([A-Za-z]{0,3}[- ]?)(\d{3,24})(?![\d%％‰]|[.,:/]\d|\s?[-~–]\s?\d)(?=(?P<after>\s?.{0,8}))",
     re.IGNORECASE,
 )
 _CODE_BEFORE = re.compile(

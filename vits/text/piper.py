@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from vits.text import espeak_ng
 from vits.text.dictionary import Dictionary
-from vits.text.front_end import Reading, check_language, prepared, refuse_dictionary
+from vits.text.front_end import Reading, as_meant, check_language, prepared
 from vits.text.libraries import PACKAGES
 from vits.text.normalize import normalize as normalized
 from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken
@@ -79,8 +79,8 @@ class PiperFrontEnd:
     ) -> Prepared:
         """The sentences of a text in symbol ids; numbers become words for pinyin alone: espeak-ng reads them itself."""
         check_language(lang, self)
-        refuse_dictionary(dictionary, self)
         dropped: Counter[str] = Counter()
+        text = as_meant(text, dictionary, dropped, normalize=normalize, raw=_RAW)
         in_words = normalize and self.phoneme_type == "pinyin"
 
         def read(piece: str) -> list[Reading]:

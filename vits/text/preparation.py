@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vits.errors import NothingToSay, PreparationTooLong, UnknownLanguage, UnspeakableText
 from vits.limits import LANGUAGES, language_of
-from vits.text import auto, markup, phonemes, sentences
+from vits.text import auto, laughs, markup, phonemes, sentences
 from vits.text.auto import Span
 from vits.text.cleaners import Cleaner, find, tag_of
 from vits.text.dictionary import Dictionary
@@ -243,7 +243,7 @@ def in_time(check: Callable[[], None] | None, timeout_s: float) -> Callable[[], 
 
 
 def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
-    language = language_of(language)
+    language = language_of(language) or language
     if language == "auto":
         return None if cleaner.tagged else cleaner.languages[0]
     if language not in LANGUAGES:
@@ -301,7 +301,7 @@ def prepare(
     text = pronunciations.take(re.sub("[\ud800-\udfff]", "", text))
     text = dictionary.apply(text, pronunciations, symbols)
     if normalize:
-        text = unify(unify_numbers(markup.plain(text)))
+        text = unify(unify_numbers(markup.plain(laughs.without(text))))
     slices = _Slices(auto.spans(text, front_end.languages, declared_languages, language))
     spoken = [
         sentence

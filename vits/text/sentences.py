@@ -13,7 +13,7 @@ NO_PAUSE_S = 0.0
 # A full stop after one of these words never ends a sentence.
 _TITLE = re.compile(
     "mr|mrs|ms|dr|prof|st|gen|rev|lt|sgt|capt|maj|col|cmdr|adm|gov|sen|rep|hon|pres|messrs|mt|ft|fig|figs|eq|sec|vol|"
-    r"ed|pp|p|vs|v|cf|viz|al|approx|ca|e\.g|i\.e",
+    r"ed|pp|p|vs|v|cf|viz|al|approx|ca|e\.g|i\.e|a\.k\.a",
     re.IGNORECASE,
 )
 # A full stop after one of these ends a sentence if a capital letter follows.
@@ -23,7 +23,7 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 # A full stop after one of these ends a sentence unless a digit follows.
-_NUMBERED = re.compile("nos?|art", re.IGNORECASE)
+_NUMBERED = re.compile("nos?|art|apt|ext|ch|chap|rm|tel|pt", re.IGNORECASE)
 _CLOSING = "\"'”’»)\\]}」』）】》〉］｝"
 _END = re.compile(
     rf"(?P<newline>\n\s*)|(?P<wide>[。！？｡।॥]+|[…‥]+)[。！？!?…‥]*[{_CLOSING}]*|(?P<ascii>[.!?]+)[{_CLOSING}]*"
