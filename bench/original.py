@@ -29,6 +29,7 @@ class WholeDecoder:
     """The decoder over a whole utterance, with the face of the windowed one."""
 
     dtype = torch.float32
+    context_frames = 0
 
     def __init__(self, generator: Generator) -> None:
         """With the weights that the windowed one would have taken."""

@@ -23,8 +23,8 @@ def text_encoder() -> TextEncoder:
     return TextEncoder(20, 6, CHANNELS, 16, n_heads=2, n_layers=2, kernel_size=3)
 
 
-def flow() -> ResidualCouplingBlock:
-    block = ResidualCouplingBlock(CHANNELS, 12, GIN, layers=2, n_flows=3)
+def flow(gin_channels: int = GIN) -> ResidualCouplingBlock:
+    block = ResidualCouplingBlock(CHANNELS, 12, gin_channels, layers=2, n_flows=3)
     for weight in block.parameters():
         nn.init.normal_(weight, 0.0, 0.3)
     return block
@@ -71,6 +71,36 @@ def test_flow_is_exact_under_padding(length: int) -> None:
     result = block(padded(z, 0), padded(mask, 0), g)
     torch.testing.assert_close(result[:, :, :length], block(z, mask, g))
     assert not result[:, :, length:].any()
+
+
+# Part of an utterance
+
+
+@pytest.mark.parametrize("products", [False, True])
+@pytest.mark.parametrize("speaker", [False, True])
+def test_the_flow_of_a_part_equals_that_of_the_whole(speaker: bool, products: bool) -> None:
+    block = flow(GIN if speaker else 0)
+    n_frames, size = 3 * block.reach + 5, block.reach // 2
+    z, g = torch.randn(1, CHANNELS, n_frames), torch.randn(1, GIN, 1) if speaker else None
+    expected = block(z, torch.ones(1, 1, n_frames), g)
+    if products:
+        use_products(block)
+    for start in range(n_frames):
+        for stop in {start + 1, min(start + size, n_frames), n_frames}:
+            before, after = min(block.reach, start), min(block.reach, n_frames - stop)
+            part = block.part(z[:, :, start - before : stop + after], before, after, g)
+            torch.testing.assert_close(part, expected[:, :, start:stop])
+
+
+def test_the_flow_reaches_as_far_as_it_says_and_no_further() -> None:
+    block = flow(0)
+    assert block.reach == 3 * 2 * 2  # 3 couplings with 2 convolutions of kernel size 5 each
+    z, mask = torch.randn(1, CHANNELS, 5 * block.reach), torch.ones(1, 1, 5 * block.reach)
+    frame = 2 * block.reach
+    changed = z.clone()
+    changed[:, :, frame] += 1
+    reached = (block(changed, mask) != block(z, mask)).any(dim=1)[0].nonzero()[:, 0]
+    assert (int(reached.min()), int(reached.max())) == (frame - block.reach, frame + block.reach)
 
 
 # The flows undo each other

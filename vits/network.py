@@ -351,6 +351,11 @@ class WaveNet(nn.Module):
         if gin_channels:
             self.cond_layer = nn.Conv1d(gin_channels, 2 * channels * layers, 1)
 
+    @property
+    def reach(self) -> int:
+        """Frames on each side that one frame of the result depends on."""
+        return sum(int(layer.padding[0]) for layer in self.in_layers if isinstance(layer, nn.Conv1d))
+
     def forward(self, x: Tensor, mask: Tensor, g: Tensor | None = None) -> Tensor:
         """Return [B, C, T] from x [B, C, T], masked, and speaker g [B, C, 1]."""
         layers = len(self.in_layers)
@@ -382,6 +387,11 @@ class ResidualCouplingLayer(nn.Module):
         nn.init.zeros_(self.post.weight)
         nn.init.zeros_(self.post.bias)  # type: ignore[arg-type]  # this convolution has a bias
 
+    @property
+    def reach(self) -> int:
+        """Frames on each side that one frame of the shift depends on."""
+        return self.enc.reach
+
     def forward(self, z: Tensor, mask: Tensor, g: Tensor | None, reverse: bool) -> Tensor:
         """Return z [B, C, T] with its second half shifted; reverse undoes it."""
         z0, z1 = z.chunk(2, dim=1)
@@ -409,12 +419,41 @@ class ResidualCouplingBlock(nn.Module):
                 [ResidualCouplingLayer(channels, hidden_channels, kernel_size, layers, gin_channels), Flip()]
             )
 
+    @property
+    def reach(self) -> int:
+        """Frames on each side that one frame of the result depends on."""
+        return sum(coupling.reach for coupling in self._couplings())
+
     def forward(self, z: Tensor, mask: Tensor, g: Tensor | None = None, reverse: bool = True) -> Tensor:
         """Return decoder latents [B, C, T] for prior samples z [B, C, T], or the other way with reverse false."""
-        couplings = list(self.flows)[::2]
+        couplings = self._couplings()
         for coupling in reversed(couplings) if reverse else couplings:
             z = coupling(z.flip(1), mask, g, reverse) if reverse else coupling(z, mask, g, reverse).flip(1)
         return z
+
+    def part(self, z: Tensor, before: int, after: int, g: Tensor | None = None) -> Tensor:
+        """Return the decoder latents [1, C, T - before - after] for part of an utterance.
+
+        They are those of the whole utterance. Each coupling drops the context that the couplings after it do not need.
+
+        Args:
+            z: prior samples [1, C, T] with frames of context on both sides.
+            before: how many there are before the part: `reach`, or fewer where the utterance begins with them.
+            after: how many there are after it: `reach`, or fewer where the utterance ends with them.
+            g: the speaker [1, C, 1].
+
+        """
+        reach = self.reach
+        for coupling in reversed(self._couplings()):
+            z = coupling(z.flip(1), z.new_ones(1, 1, z.shape[2]), g, True)
+            reach -= coupling.reach
+            dropped_before, dropped_after = max(0, before - reach), max(0, after - reach)
+            z = z[:, :, dropped_before : z.shape[2] - dropped_after]
+            before, after = before - dropped_before, after - dropped_after
+        return z
+
+    def _couplings(self) -> list["ResidualCouplingLayer"]:
+        return [flow for flow in self.flows if isinstance(flow, ResidualCouplingLayer)]
 
 
 class Network(nn.Module):

@@ -25,6 +25,10 @@ from vits.text.front_end import CleanerFrontEnd
 LEAST_BFLOAT16_SNR_DB = 30.0
 """The signal-to-noise ratio of bfloat16 against float32 below which "auto" stays with float32."""
 
+FLOW_FRAMES = 256
+"""Frames of latents that are computed at once after the first window's. More at a time means less context that is
+computed twice, and a longer wait for the others."""
+
 MAX_IDS = 2048
 """Longest sequence of ids, blanks included: about 80 seconds of speech. Attention's memory grows with its square."""
 
@@ -248,9 +252,9 @@ class Voice:
 
     def _windows(self, synthesis: "_Synthesis") -> Iterator[Samples]:
         # Inference mode belongs to a thread, so a generator must leave it before it yields.
-        z, bias = self._latents(synthesis)
-        for window in self._decoder.windows(z.shape[2]):
-            yield self._decoded(z, window, bias)
+        latents, bias = self._latents(synthesis)
+        for window in self._decoder.windows(latents.n_frames):
+            yield self._decoded(self._latents_for(window, latents), window, bias)
 
     @torch.inference_mode()
     def _decoded(self, z: Tensor, window: Window, bias: Tensor) -> Samples:
@@ -260,15 +264,27 @@ class Voice:
         return samples
 
     @torch.inference_mode()
-    def _latents(self, synthesis: "_Synthesis") -> tuple[Tensor, Tensor]:
-        """Return the latents [1, C, T] of an utterance and the decoder's bias for its speaker."""
+    def _latents(self, synthesis: "_Synthesis") -> tuple["_Latents", Tensor]:
+        """Return the latents of an utterance, none computed yet, and the decoder's bias for its speaker."""
         source = _noise_source(synthesis.seed)
         encoded = self._encoded(synthesis, source)
-        m_p, logs_p = (x.repeat_interleave(encoded.durations, dim=2) for x in (encoded.m_p, encoded.logs_p))
-        noise = torch.randn(m_p.shape, generator=source)
-        z_p = m_p + noise * torch.exp(logs_p) * synthesis.noise_scale
-        z = self._network.flow(z_p, torch.ones(1, 1, z_p.shape[2]), encoded.g)
-        return z, self._decoder.bias(encoded.g)
+        symbols = torch.arange(len(encoded.durations)).repeat_interleave(encoded.durations)
+        noise = torch.randn((*encoded.m_p.shape[:2], len(symbols)), generator=source)
+        latents = _Latents(encoded, symbols, noise, synthesis.noise_scale, torch.empty_like(noise))
+        return latents, self._decoder.bias(encoded.g)
+
+    @torch.inference_mode()
+    def _latents_for(self, window: Window, latents: "_Latents") -> Tensor:
+        """Return the latents [1, C, T] of an utterance, computed as far as the window and its context reach."""
+        wanted = min(latents.n_frames, window.start + window.frames + self._decoder.context_frames)
+        start, flow = latents.computed, self._network.flow
+        if start < wanted:
+            stop = min(latents.n_frames, max(wanted, start + FLOW_FRAMES)) if start else wanted
+            before, after = min(flow.reach, start), min(flow.reach, latents.n_frames - stop)
+            z_p = latents.prior(start - before, stop + after)
+            latents.z[:, :, start:stop] = flow.part(z_p, before, after, latents.encoded.g)
+            latents.computed = stop
+        return latents.z
 
     @torch.inference_mode()
     def _encoded(self, synthesis: "_Synthesis", source: torch.Generator) -> "_Encoded":
@@ -315,13 +331,14 @@ class Voice:
         """Whether the decoder in bfloat16 is close enough to itself in float32, on two short windows."""
         ids = tuple(number % len(self._config.symbols) for number in range(48))
         try:
-            z, bias = self._latents(_Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0))
+            latents, bias = self._latents(_Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0))
         except RunawayLength:  # These ids are not speech; a voice may refuse them and still be sound.
             return False
         rough, rough_bias = self._decoder.to(torch.bfloat16), bias.to(torch.bfloat16)
         signal = noise = 0.0
         with torch.inference_mode():
-            for window in islice(self._decoder.windows(z.shape[2]), 2):
+            for window in islice(self._decoder.windows(latents.n_frames), 2):
+                z = self._latents_for(window, latents)
                 expected = self._decoder(z, window, bias)
                 signal += float(expected.square().sum())
                 noise += float((rough(z, window, rough_bias) - expected).square().sum())
@@ -349,6 +366,32 @@ class _Encoded:
     durations: Tensor
     """int64 [T], the frames of each id."""
     g: Tensor | None
+
+
+@dataclass(slots=True)
+class _Latents:
+    """The latents of an utterance, which are computed block by block as the windows want them."""
+
+    encoded: _Encoded
+    symbols: Tensor
+    """int64 [T], the symbol that each frame belongs to."""
+    noise: Tensor
+    """[1, C, T], drawn at once, so that it does not depend on the blocks."""
+    noise_scale: float
+    z: Tensor
+    """[1, C, T], of which the first `computed` frames are there."""
+    computed: int = 0
+
+    @property
+    def n_frames(self) -> int:
+        """The length of the utterance."""
+        return len(self.symbols)
+
+    def prior(self, start: int, stop: int) -> Tensor:
+        """Return samples of the prior [1, C, stop - start] for some of the frames."""
+        m_p, logs_p = (x[:, :, self.symbols[start:stop]] for x in (self.encoded.m_p, self.encoded.logs_p))
+        noise: Tensor = self.noise[:, :, start:stop]
+        return m_p + noise * torch.exp(logs_p) * self.noise_scale
 
 
 def warm_up(voice: Voice, speaker: int) -> None:
