@@ -233,7 +233,7 @@ case ${1:-} in
     test)
         shift
         install installed-test requirements.txt vits/text/requirements-espeak.txt service/requirements-formats.txt \
-            deploy/requirements-gunicorn.txt \
+            service/requirements-watch.txt deploy/requirements-gunicorn.txt \
             tests/requirements.txt bench/requirements.txt
         # Ray takes 240 MB, so its tests run only where every test must.
         [ "${CI:-}" != true ] || install installed-ray requirements.txt deploy/requirements-ray.txt

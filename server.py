@@ -21,15 +21,12 @@ import asyncio
 import hashlib
 import logging
 import os
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import quote
 
 import numpy
@@ -59,28 +56,36 @@ from service.recordings import (
     unless_gone,
     wants_part,
 )
+from service.reloading import on_hangup, watch
+from service.residency import Residency
+from service.roster import Roster, Speaking
 from service.settings import ModelSettings as ModelSettings
 from service.settings import Settings as Settings
 from service.settings import SettingsError as SettingsError
+from service.settings import check_budget, discovered
 from service.settings import read_settings as read_settings
-from vits import Dictionary, NothingToSay, Prepared, VitsError, Voice, load_voice, warm_up
+from service.turns import Turns as Turns
+from vits import Dictionary, NothingToSay, Prepared, Profile, VitsError, Voice, load_voice, warm_up
 from vits.formats import find_models, speaker_names
-from vits.identity import identity
+from vits.identity import Stamp, identity, stamp
 from vits.limits import DEFAULTS, LANGUAGES, MAX_SEED, RANGES
 from vits.text.preparation import NO_DICTIONARY
 
 # uvicorn and gunicorn's uvicorn worker both give this logger their handlers.
 log = logging.getLogger("uvicorn.error")
 
-Result = TypeVar("Result")
-NONE: Mapping[str, object] = {}
 LoadVoice = Callable[[Path, Path | None, str], Voice]
 """What loads a checkpoint and its config, if it has one of its own, in a precision."""
+InTurn = Callable[[Callable[[], object]], object]
+"""What returns the result of a job that is run where inference is."""
 
 PROTOCOLS = (openai, vits_simple_api)
 """The protocols of others with errors of their own: modules with routes, a prefix of paths, and an error's shape."""
 SILENCE_S = 0.2
 """How long the silence is that a text without anything to say may become."""
+FIXED = ("threads", "precision", "cors_origins", "watch")
+"""The settings that another start alone can change."""
+DONE = object()
 EXIT_START_FAILED, EXIT_OUT_OF_MEMORY = 3, 71
 """uvicorn's own code for an application that could not start, and one after which another start may succeed."""
 
@@ -88,207 +93,98 @@ EXIT_START_FAILED, EXIT_OUT_OF_MEMORY = 3, 71
 # The pool
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """One model of the pool, ready to speak."""
+class FilesChanged(Refusal):
+    """A model's files are not those that it was made from; it has been loaded from what they are now."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model(Speaking):
+    """One model of the pool: all but its weights, which are in memory or not."""
 
     settings: ModelSettings
     """Its table in models.toml."""
-    voice: Voice
-    """The model itself."""
+    voice: Profile
+    """Who speaks, and what a text becomes."""
+    precision: str
+    """What its decoder computes in."""
+    parameter_bytes: int
+    """The memory of its weights."""
     default_speaker: int
     """The speaker's id where a request names the model alone."""
     defaults: Mapping[str, float]
     """What a request gets that sets no noise_scale, noise_scale_w or length_scale."""
-    identity: str
-    """A digest of all but the request that its sound depends on: the files, the libraries, how it computes."""
-    created_s: int
-    """When its checkpoint was written, in seconds since 1970."""
     dictionary: Dictionary
     """How its table and the server's say that written forms are spoken."""
+    identity: str
+    """A digest of all but the request that its sound depends on: the files, the libraries, how it computes."""
+    stamp: Stamp
+    """By which it is known whether its files are still those."""
+    created_s: int
+    """When its checkpoint was written, in seconds since 1970."""
 
-    def full_name(self, speaker: str) -> str:
-        """What /speakers calls one of its speakers."""
-        return f"{self.settings.name}/{speaker}" if len(self.voice.speakers) > 1 else self.settings.name
-
-    @property
-    def speakers(self) -> Mapping[str, int]:
-        """Its speakers' ids by name; a voice whose config names none has one of the model's own name."""
-        return self.voice.speakers or {self.settings.name: 0}
-
-    def name_of(self, number: int) -> str:
-        """The name of the speaker of this number."""
-        return next(name for name, own in self.speakers.items() if own == number)
-
-    def entry(self, speaker: str, number: int) -> VoiceEntry:
-        """One of its speakers, as clients list them."""
-        return VoiceEntry(
-            id=self.full_name(speaker),
-            model=self.settings.name,
-            speaker=speaker,
-            languages=self.voice.languages_of(number),
-            sample_rate_hz=self.voice.sample_rate_hz,
-            defaults=self.defaults,
-            created_s=self.created_s,
-            license=self.voice.license,
-            source=self.voice.source,
-        )
-
-    def in_force(self) -> dict[str, object]:
-        """What /health says of it."""
-        return {"megabytes": round(self.voice.parameter_bytes / 1e6, 1), "precision": self.voice.precision}
-
-    def entries(self) -> list[VoiceEntry]:
-        """All its speakers, as clients list them."""
-        return [self.entry(speaker, number) for speaker, number in self.speakers.items()]
+    def is_current(self) -> bool:
+        """Whether its files are still those that it was made from."""
+        try:
+            return stamp(self.voice.files) == self.stamp
+        except OSError:
+            return False
 
 
 def load_model(
-    path: Path,
-    settings: ModelSettings,
-    precision: str,
-    load: LoadVoice = load_voice,
-    replacements: Mapping[str, object] = NONE,
-) -> LoadedModel:
-    """One model of the pool; `path` is models.toml, for messages, and `replacements` its [replace] table."""
+    settings: Settings, table: ModelSettings, load: LoadVoice = load_voice, in_turn: InTurn = lambda job: job()
+) -> tuple[Model, Voice]:
+    """One model of the pool, and its weights.
+
+    Whether bfloat16 sounds the same is found out by inference, each step of it `in_turn`.
+    """
     started = time.perf_counter()
-    where = f"{path}: [[models]] {settings.name}"
-    dictionary = Dictionary.read(settings.replace, f"{where}: replace")
-    dictionary = dictionary.over(Dictionary.read(replacements, f"{path}: [replace]"))
-    voice = load(settings.checkpoint, settings.config, precision)
-    if settings.speaker is not None and settings.speaker not in voice.speakers:
-        names = listed(voice.speakers) or "none: the model has a single voice"
-        raise SettingsError(f"{where}: speaker = {settings.speaker!r}: expected one of {names}")
-    if settings.lang not in (known := ("auto", *voice.languages)):
-        raise SettingsError(f"{where}: lang = {settings.lang!r}: expected one of {', '.join(known)}")
-    default_speaker = voice.default_speaker if settings.speaker is None else voice.speakers[settings.speaker]
+    precision = settings.precision
+    voice = load(table.checkpoint, table.config, "float32" if precision == "auto" else precision)
+    steps = voice.settle(precision) if precision == "auto" else iter(())
+    while in_turn(partial(next, steps, DONE)) is not DONE:
+        pass
     for warning in voice.warnings:
-        log.warning("%s: %s", settings.name, warning)
+        log.warning("%s: %s", table.name, warning)
     if voice.missing_packages:
-        log.warning("%s cannot speak yet: .venv/bin/pip install %s", settings.name, " ".join(voice.missing_packages))
+        log.warning("%s cannot speak yet: .venv/bin/pip install %s", table.name, " ".join(voice.missing_packages))
+    model = describe(settings, table, voice.profile, voice.precision, voice.parameter_bytes)
     facts = (voice.parameter_bytes / 1e6, max(1, len(voice.speakers)), voice.sample_rate_hz, voice.precision)
-    took_s = time.perf_counter() - started
-    log.info("Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s", settings.name, took_s, *facts)
-    table = {name: float(getattr(settings, name)) for name in DEFAULTS if getattr(settings, name) is not None}
-    return LoadedModel(
-        settings=settings,
+    log.info("Loaded %s: %.1f s, %.0f MB, speakers %d, %d Hz, %s", table.name, time.perf_counter() - started, *facts)
+    return model, voice
+
+
+def describe(settings: Settings, table: ModelSettings, voice: Profile, precision: str, parameter_bytes: int) -> Model:
+    """What is known of a model beside its weights."""
+    where = f"{settings.path}: [[models]] {table.name}"
+    dictionary = Dictionary.read(table.replace, f"{where}: replace")
+    dictionary = dictionary.over(Dictionary.read(settings.replace, f"{settings.path}: [replace]"))
+    if table.speaker is not None and table.speaker not in voice.speakers:
+        names = listed(voice.speakers) or "none: the model has a single voice"
+        raise SettingsError(f"{where}: speaker = {table.speaker!r}: expected one of {names}")
+    if table.lang not in (known := ("auto", *voice.languages)):
+        raise SettingsError(f"{where}: lang = {table.lang!r}: expected one of {', '.join(known)}")
+    given = {name: float(getattr(table, name)) for name in DEFAULTS if getattr(table, name) is not None}
+    files = stamp(voice.files)
+    return Model(
+        settings=table,
         voice=voice,
-        default_speaker=default_speaker,
-        defaults={**DEFAULTS, **voice.defaults, **table},
-        identity=identity_of(settings, voice, dictionary),
-        created_s=int(voice.files[0].stat().st_mtime),
+        precision=precision,
+        parameter_bytes=parameter_bytes,
+        default_speaker=voice.default_speaker if table.speaker is None else voice.speakers[table.speaker],
+        defaults={**DEFAULTS, **voice.defaults, **given},
         dictionary=dictionary,
+        identity=identity_of(settings, table, voice, precision, dictionary),
+        stamp=files,
+        created_s=int(voice.files[0].stat().st_mtime),
     )
 
 
-def identity_of(settings: ModelSettings, voice: Voice, dictionary: Dictionary = NO_DICTIONARY) -> str:
+def identity_of(
+    settings: Settings, table: ModelSettings, voice: Profile, precision: str, dictionary: Dictionary = NO_DICTIONARY
+) -> str:
     """A digest of all but the request that a recording's bytes depend on."""
-    facts = (voice.precision, torch.get_num_threads(), settings.normalize, dictionary.entries, audio.VERSIONS)
+    facts = (precision, settings.threads, table.normalize, dictionary.entries, audio.VERSIONS)
     return identity(facts, (*voice.files, Path(__file__), Path(audio.__file__)))
-
-
-def discover(settings: Settings) -> tuple[ModelSettings, ...]:
-    """The models in the folder of that setting that no [[models]] table lists; a name that is taken is passed over."""
-    if settings.discover is None:
-        return ()
-    found, doubts = find_models(settings.discover)
-    for doubt in doubts:
-        log.warning("discover: passed over %s", doubt)
-    listed_files = {model.checkpoint.resolve() for model in settings.models}
-    names = {model.name for model in settings.models}
-    models = []
-    for model in found:
-        if model.checkpoint.resolve() in listed_files:
-            continue
-        if model.name in names:
-            log.warning("discover: passed over %s: a [[models]] table has the name %s", model.checkpoint, model.name)
-            continue
-        models.append(ModelSettings(model.name, model.checkpoint, model.config))
-    return tuple(models)
-
-
-# Turns
-
-
-class Turns:
-    """The one place where inference runs: a single thread, and a lock that is first come, first served."""
-
-    def __init__(self, threads: int, max_waiting: int) -> None:
-        """`threads` for one inference, at most `max_waiting` recordings at once."""
-        self.threads = threads
-        self.max_waiting = max_waiting
-        self.waiting = self.heads = self.taken = 0
-        self._lock = asyncio.Lock()
-        # One thread, always the same: a cancelled request cannot leave a second inference running beside the next,
-        # and torch's pools and per-thread caches exist once.
-        self._inference = ThreadPoolExecutor(1, "inference", torch.set_num_threads, (threads,))
-        # The front ends' libraries are not safe to share between threads, and may take a second to import.
-        self._preparation = ThreadPoolExecutor(1, "preparation")
-        self._encoding = ThreadPoolExecutor(1, "encoding")
-
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        """A place among those under way, or a refusal where there is none."""
-        if self.waiting >= self.max_waiting:
-            message = f"{self.waiting} recordings are under way, which is as many as may be; try again soon."
-            raise Refusal("busy", message, headers=LATER)
-        self.waiting += 1
-        try:
-            yield
-        finally:
-            self.waiting -= 1
-
-    @contextmanager
-    def admit_head(self) -> Iterator[None]:
-        """The same for a request that wants headers alone: these are cheap to send, so they get a few places only."""
-        if self.heads >= max(1, self.max_waiting // 4):
-            raise Refusal("busy", "Too many HEAD requests are under way; try again soon.", headers=LATER)
-        self.heads += 1
-        try:
-            with self.admit():
-                yield
-        finally:
-            self.heads -= 1
-
-    async def prepare(self, job: Callable[[Callable[[], None]], Result]) -> Result:
-        """What `job` returns, computed beside inference: text work, without torch.
-
-        `job` is given a function to call now and then, which raises once its caller was cancelled.
-        """
-        abandoned = threading.Event()
-
-        def check() -> None:
-            if abandoned.is_set():
-                raise CancelledError
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._preparation, job, check)
-        finally:
-            abandoned.set()
-
-    async def encode(self, job: Callable[[], Result]) -> Result:
-        """What `job` returns, computed beside inference: samples into a format's bytes."""
-        return await asyncio.get_running_loop().run_in_executor(self._encoding, job)
-
-    async def infer(self, job: Callable[[], Result]) -> Result:
-        """What `job` returns, computed when its turn has come. A turn is one window of audio."""
-        async with self._lock:
-            self.taken += 1
-            future = asyncio.get_running_loop().run_in_executor(self._inference, job)
-            try:
-                return await asyncio.shield(future)
-            finally:
-                # A cancelled caller leaves the thread computing: its turn lasts until that is over.
-                if not future.done():
-                    await asyncio.wait([future])
-                del future  # Where the job failed it holds the error, whose traceback holds this frame: a circle.
-
-    async def close(self) -> None:
-        """Let cancelled requests come to the end of their window and be answered, then end the threads."""
-        while self.waiting:
-            await asyncio.sleep(0.01)
-        for threads in (self._preparation, self._encoding, self._inference):
-            threads.shutdown(cancel_futures=True)
 
 
 # The way of a request
@@ -298,7 +194,7 @@ class Turns:
 class Speech:
     """What is to be said, and how: a request's parameters, with what the model's table and the defaults add."""
 
-    model: LoadedModel
+    model: Model
     """The model that speaks."""
     speaker: int
     """The speaker's id in it."""
@@ -351,20 +247,30 @@ class SpeechService:
     def __init__(self, settings: Settings, key: Key, metrics: Metrics, load: LoadVoice) -> None:
         """The service for these settings, with nothing loaded yet."""
         self.settings = settings
-        self.max_text_chars = settings.max_text_chars
-        self.aliases = settings.aliases
         self.key = key
         self.metrics = metrics
         self.load_voice = load
-        self.pool: dict[str, LoadedModel] = {}
-        """The loaded models by name, in the file's order."""
-        self.unloaded: dict[str, tuple[str, ...]] = {}
-        """The speakers of the models that are configured but not loaded, by the model's name."""
-        self.turns = Turns(settings.threads, settings.max_waiting)
+        self.roster = Roster[Model]({})
+        """The models that can speak, and the names of their speakers."""
+        budget = (settings.memory_mb * 1_000_000, settings.idle_unload_s)
+        self.residency = Residency(self.fetch, *budget, self.count_unload)
+        """The weights of those that are in memory."""
+        self.turns = Turns(settings.threads, settings.max_waiting, torch.set_num_threads)
         self.recordings = Recordings(settings.cache_mb * 1_000_000)
         self.ready = asyncio.Event()
         """Set when every model is loaded and the first is warm."""
-        metrics.watch(lambda: self.turns.waiting, lambda: self.recordings.bytes)
+        self.reloading = asyncio.Lock()
+        metrics.watch(lambda: self.turns.waiting, lambda: self.recordings.bytes, lambda: self.residency.bytes)
+
+    @property
+    def max_text_chars(self) -> int:
+        """The longest text of a request."""
+        return self.settings.max_text_chars
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """The further names that models.toml gives to speakers."""
+        return self.settings.aliases
 
     async def speak(self, request: Request) -> Response:
         """GET, HEAD and POST /speak: the text as sound; for HEAD the headers alone, without a synthesis."""
@@ -392,6 +298,12 @@ class SpeechService:
     ) -> Response:
         """The answer to a request with valid parameters, with headers that belong to this answer alone."""
         speech = self.resolve(parameters)
+        if self.residency.state(speech.model) != "loaded" and not speech.model.is_current():
+            # Its files changed: what it is now, the load that is needed anyway finds out.
+            with self.turns.admit(), suppress(FilesChanged):
+                async with self.residency.lease(speech.model):
+                    pass
+            speech = self.resolve(parameters)
         response = await self.playback(request, speech)
         response.headers.update({"X-Voice": quote(speech.voice_id, safe="/"), **(headers or {})})
         return response
@@ -420,12 +332,12 @@ class SpeechService:
 
     def most_held_bytes(self) -> int:
         """How much memory recordings may hold that are not kept: as many of the longest as may be made at once."""
-        rate_hz = max(model.voice.sample_rate_hz for model in self.pool.values())
+        rate_hz = max(model.voice.sample_rate_hz for model in self.roster.models.values())
         return self.settings.max_waiting * self.settings.max_audio_s * 2 * rate_hz
 
     def resolve(self, parameters: Parameters) -> Speech:
         """What the parameters mean with this pool: who speaks, and what the model's table adds."""
-        model, speaker = self.find(parameters.speaker)
+        model, speaker = self.roster.find(parameters.speaker)
         lang = parameters.lang or model.settings.lang
         if lang not in (known := dict.fromkeys((*LANGUAGES, *model.voice.languages))):
             raise Refusal("bad_request", "lang must be one of " + ", ".join(known), parameter="lang")
@@ -448,38 +360,24 @@ class SpeechService:
             **scales,
         )
 
-    def find(self, wanted: str | None) -> tuple[LoadedModel, int]:
-        """The model and the speaker's id that a request means, or a 404 that says what there is."""
-        pool = self.pool
-        if wanted is None:
-            wanted = next(iter(pool))
-        if wanted in pool:
-            return pool[wanted], pool[wanted].default_speaker
-        name, _, speaker = wanted.partition("/")
-        if name in pool and speaker in pool[name].voice.speakers:
-            return pool[name], pool[name].voice.speakers[speaker]
-        owners = [model for model in pool.values() if wanted in model.voice.speakers]
-        if len(owners) == 1:
-            return owners[0], owners[0].voice.speakers[wanted]
-        if owners:
-            there_is = listed(model.full_name(wanted) for model in owners)
-            message = f"More than one model has a speaker {wanted!r}; there is {there_is}"
-            raise Refusal("unknown_speaker", message, parameter="speaker")
-        there_is = "there is " + listed(voice.id for voice in self.voices())
-        for model_name, speakers in self.unloaded.items():
-            if model_name in (wanted, name) or wanted in speakers:
-                message = f"{wanted!r} is configured but not loaded (model {model_name!r} has load = false); {there_is}"
-                raise Refusal("speaker_not_loaded", message, parameter="speaker")
-        raise Refusal("unknown_speaker", f"There is no speaker {wanted!r}; {there_is}", parameter="speaker")
-
     def voices(self) -> list[VoiceEntry]:
-        """All loaded speakers, in the order of models.toml."""
-        return [entry for model in self.pool.values() for entry in model.entries()]
+        """All who can speak, in the order of models.toml, whether their models are in memory or not."""
+        return self.roster.voices
+
+    @property
+    def pool(self) -> Mapping[str, Model]:
+        """The models that can speak, by name."""
+        return self.roster.models
+
+    @property
+    def unloaded(self) -> Mapping[str, Sequence[str]]:
+        """The speakers of the models that are configured but cannot speak, by the model's name."""
+        return self.roster.silent
 
     def voice(self, name: str | None) -> VoiceEntry | None:
-        """The loaded speaker whom a request means by this name (None: by none at all), if there is one."""
+        """The speaker whom a request means by this name (None: by none at all), if there is one."""
         try:
-            model, speaker = self.find(name)
+            model, speaker = self.roster.find(name)
         except Refusal:
             return None
         return model.entry(model.name_of(speaker), speaker)
@@ -494,11 +392,60 @@ class SpeechService:
         del response.headers["content-length"]
         return response
 
-    async def load(self, model: ModelSettings) -> LoadedModel:
-        """A model of the settings, ready to speak."""
-        settings = self.settings
-        job = partial(load_model, settings.path, model, settings.precision, self.load_voice, settings.replace)
-        return await self.turns.infer(job)
+    async def load(self, table: ModelSettings, settings: Settings) -> tuple[Model, Voice]:
+        """A model of the settings, and its weights."""
+        loop = asyncio.get_running_loop()
+
+        def in_turn(job: Callable[[], object]) -> object:
+            return asyncio.run_coroutine_threadsafe(self.turns.infer(job), loop).result()
+
+        with self.metrics.loading():
+            return await self.turns.load(partial(load_model, settings, table, self.load_voice, in_turn))
+
+    def kept(self, model: ModelSettings, settings: Settings) -> Callable[[], Model] | None:
+        """What makes a model of other settings from one of the roster, if it can keep its weights."""
+        old = self.roster.models.get(model.name)
+        weights = (model.checkpoint, model.config, model.load)
+        if old is None or weights != (old.settings.checkpoint, old.settings.config, old.settings.load):
+            return None
+        if not old.is_current():
+            return None
+        if model == old.settings and settings.replace == self.settings.replace:
+            return lambda: old
+        return partial(describe, settings, model, old.voice, old.precision, old.parameter_bytes)
+
+    async def fetch(self, model: Model) -> tuple[Voice, int]:
+        """The weights of a model, for the residency; a Refusal where they cannot be loaded, FilesChanged after that."""
+        settings = model.settings
+        try:
+            if model.is_current():
+                job = partial(self.load_voice, settings.checkpoint, settings.config, model.precision)
+                with self.metrics.loading():
+                    voice = await self.turns.load(job)
+                if model.is_current():
+                    log.info("Loaded %s: %.0f MB", settings.name, voice.parameter_bytes / 1e6)
+                    return voice, voice.parameter_bytes
+            new, voice = await self.load(settings, self.settings)
+        except Exception as error:
+            log.error("Could not load %s: %s", settings.name, one_line(error), exc_info=unforeseen(error))
+            code = "out_of_memory" if process.is_out_of_memory(error) else "broken_model"
+            refusal = Refusal(code, f"{settings.name} could not be loaded: the server's log says why.", headers=LATER)
+        else:
+            self.exchange(model, new, voice)
+            raise FilesChanged("loading", f"{settings.name} has just changed: please ask again.", headers=LATER)
+        raise refusal
+
+    def exchange(self, old: Model, new: Model, voice: Voice) -> None:
+        """Put a model in the place of one of the same name, whose files were others."""
+        if self.roster.models.get(old.settings.name) is old:
+            self.roster = self.roster.renewed(old.settings.name, new)
+            self.residency.remove(old)
+            self.residency.put(new, voice, new.parameter_bytes)
+
+    def count_unload(self, model: Model, reason: str) -> None:
+        """Note that a model's weights were let go."""
+        self.metrics.unloads.labels(reason).inc()
+        log.info("Unloaded %s: %s", model.settings.name, reason)
 
     async def make(self, recording: Recording, speech: Speech) -> None:
         """Fill a recording from its first window to its last, and keep it; where that fails, tell its readers."""
@@ -508,13 +455,15 @@ class SpeechService:
                 prepared = await self.prepare(speech)
                 recording.headers |= dropped_headers(prepared.dropped)
                 encoder = audio.Encoder(speech.format, rate_hz)
-                async for window in self.windows(speech, prepared, stopwatch):
-                    sound_s = len(window) / rate_hz
-                    self.metrics.audio_s.inc(sound_s)
-                    if recording.sound_s + sound_s > self.settings.max_audio_s:
-                        limit = f"The recording would be longer than {self.settings.max_audio_s} s."
-                        raise Refusal("audio_too_long", limit)
-                    recording.add(await self.turns.encode(partial(encoder.encode, window)), sound_s)
+                async with self.residency.lease(speech.model) as voice:
+                    async for window in self.windows(speech, voice, prepared, stopwatch):
+                        sound_s = len(window) / rate_hz
+                        self.metrics.audio_s.inc(sound_s)
+                        if recording.sound_s + sound_s > self.settings.max_audio_s:
+                            limit = f"The recording would be longer than {self.settings.max_audio_s} s."
+                            raise Refusal("audio_too_long", limit)
+                        recording.add(await self.turns.encode(partial(encoder.encode, window)), sound_s)
+                    del voice
                 rest, patches = await self.turns.encode(encoder.finish)
                 recording.add(rest, 0.0)
                 recording.finish(patches)
@@ -546,9 +495,10 @@ class SpeechService:
                 return Prepared((), {})
             raise
 
-    async def windows(self, speech: Speech, prepared: Prepared, stopwatch: Stopwatch) -> AsyncIterator[audio.Pcm]:
+    async def windows(
+        self, speech: Speech, voice: Voice, prepared: Prepared, stopwatch: Stopwatch
+    ) -> AsyncIterator[audio.Pcm]:
         """The speech as 16-bit samples, one window each; every window waits for its turn."""
-        voice = speech.model.voice
         if not prepared.sentences:
             yield numpy.zeros(round(SILENCE_S * voice.sample_rate_hz), numpy.int16)
         for index, sentence in enumerate(prepared.sentences):
@@ -569,9 +519,10 @@ class SpeechService:
     async def speakers(self, request: Request) -> Response:
         """GET /speakers: all who can speak, and who does where a request names no speaker."""
         self.require_ready()
-        rows = [voice.row() for voice in self.voices()]
+        states = {name: self.residency.state(model) for name, model in self.roster.models.items()}
+        rows = [{**voice.row(), "state": states[voice.model]} for voice in self.voices()]
         limits = {"ranges": dict(RANGES), "formats": list(audio.FORMATS), "max_text_chars": self.max_text_chars}
-        first, speaker = self.find(None)
+        first, speaker = self.roster.find(None)
         return JSONResponse({"default": first.full_name(first.name_of(speaker)), "speakers": rows, **limits})
 
     async def health(self, request: Request) -> Response:
@@ -579,12 +530,8 @@ class SpeechService:
         ready = self.ready.is_set()
         report = {
             "status": "ready" if ready else "loading",
-            "models": [
-                {"name": model.name, "loaded": True, **self.pool[model.name].in_force()}
-                if model.name in self.pool
-                else {"name": model.name, "loaded": False}
-                for model in self.settings.models
-            ],
+            "models": [self.state_of(model.name) for model in self.settings.models],
+            "models_bytes": self.residency.bytes,
             "waiting": self.turns.waiting,
             "max_waiting": self.settings.max_waiting,
             "turns": self.turns.taken,
@@ -594,9 +541,18 @@ class SpeechService:
         }
         return JSONResponse(report, 200 if ready else 503, {} if ready else LATER)
 
+    def state_of(self, name: str) -> dict[str, object]:
+        """What /health says of one model."""
+        model = self.roster.models.get(name)
+        if model is None:
+            return {"name": name, "loaded": False, "state": "not loaded"}
+        state = self.residency.state(model)
+        size = {"megabytes": round(model.parameter_bytes / 1e6, 1), "precision": model.precision}
+        return {"name": name, "loaded": state == "loaded", "state": state, **size}
+
     def in_force(self) -> dict[str, object]:
         """The allocator, the capacities, the threads and the precision, as the running process has them."""
-        precisions = {model.voice.precision for model in self.pool.values()}
+        precisions = {model.precision for model in self.roster.models.values()}
         precision = " and ".join(sorted(precisions)) or self.settings.precision
         return {**environment.in_force(), "threads": self.turns.threads, "precision": precision}
 
@@ -610,65 +566,137 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     service: SpeechService = app.state.service
     environment.set_cache_capacities()
     loading = asyncio.create_task(load_pool(service))
+    watching = asyncio.create_task(watch_files(service))
     try:
-        yield
+        with on_hangup(partial(reload, service)):
+            yield
     except asyncio.CancelledError:
         # Where loading failed it ends the process, which cancels everything else; then that needs no traceback.
         if not loading.done():
             raise
     finally:
-        loading.cancel()
+        for task in (loading, watching):
+            task.cancel()
+        await service.residency.close()
         await service.turns.close()
 
 
 async def load_pool(service: SpeechService) -> None:
     """Fill the pool and warm up its first model; where that fails the process ends, with one line saying why."""
-    turns = service.turns
+    turns, residency = service.turns, service.residency
     try:
-        turns.threads = await turns.infer(torch.get_num_threads)
-        await load_models(service)
-        check_aliases(service)
-        first = next(iter(service.pool.values()))
-        await turns.infer(partial(warm_up, first.voice, first.default_speaker))
+        await turns.start()
+        await take_over(service, service.settings)
+        first, speaker = service.roster.find(None)
+        if residency.state(first) == "loaded":
+            async with residency.lease(first) as voice:
+                await turns.infer(partial(warm_up, voice, speaker))
+        await turns.load(process.yield_to_others)
     except Exception as error:
-        foreseen = isinstance(error, SettingsError | VitsError | OSError)
-        reason = " ".join(str(error).split()) or type(error).__name__
-        log.critical("Cannot start: %s", reason, exc_info=None if foreseen else error)
+        log.critical("Cannot start: %s", one_line(error), exc_info=unforeseen(error))
         raise SystemExit(EXIT_OUT_OF_MEMORY if process.is_out_of_memory(error) else EXIT_START_FAILED) from None
     service.ready.set()
     log.info("In force: %s", ", ".join(f"{name} {value}" for name, value in service.in_force().items()))
     log.info("Ready: %s MB resident", process.resident_mb())
 
 
-async def load_models(service: SpeechService) -> None:
-    """Load the models that are listed, where each must, then those that are discovered, where each may fail."""
-    settings = service.settings
-    for model in settings.models:
-        if model.load:
-            service.pool[model.name] = await service.load(model)
-        else:
-            service.unloaded[model.name] = speaker_names(model.checkpoint, model.config)
-    for model in discover(settings):
+async def take_over(service: SpeechService, settings: Settings) -> None:
+    """Give the service the models of these settings; where one of them is unusable, an error, and nothing changes.
+
+    The models that are listed must load. One that is discovered is passed over where it does not.
+    """
+    residency = service.residency
+    models: dict[str, Model] = {}
+    silent: dict[str, Sequence[str]] = {}
+    weights: dict[str, Voice] = {}
+    found = await service.turns.load(partial(discovered, settings, find_models))
+    for table in (*settings.models, *found):
         try:
-            service.pool[model.name] = await service.load(model)
+            if not table.load:
+                silent[table.name] = speaker_names(table.checkpoint, table.config)
+            elif (kept := service.kept(table, settings)) is not None:
+                models[table.name] = await service.turns.load(kept)
+            else:
+                residency.spare(table.checkpoint.stat().st_size)
+                models[table.name], voice = await service.load(table, settings)
+                if table.load is True:
+                    weights[table.name] = voice
+                del voice  # What is loaded on demand was loaded to be checked and measured.
         except (VitsError, OSError) as error:
-            log.warning("discover: passed over %s: %s", model.name, " ".join(str(error).split()))
-            continue
-        service.settings = replace(service.settings, models=(*service.settings.models, model))
-    if not service.pool:
+            if table not in found:
+                raise
+            log.warning("discover: passed over %s: %s", table.name, one_line(error))
+    tables = tuple(table for table in (*settings.models, *found) if table.name in {*models, *silent})
+    settings = replace(settings, models=tables)
+    if not models:
         raise SettingsError(f"{settings.path}: [server]: discover = {str(settings.discover)!r}: no model was loaded")
+    check_budget(settings, {name: model.parameter_bytes for name, model in models.items()})
+    roster = Roster(models, silent, service.roster.numbers)
+    try:
+        roster.check(settings.aliases)
+    except ValueError as error:
+        raise SettingsError(f"{settings.path}: [aliases]: {error}") from None
+    # From here on nothing fails and nothing waits: every request finds either the old models or the new ones.
+    old = dict(service.roster.models)
+    service.settings, service.roster = settings, roster
+    service.turns.max_waiting, service.recordings.limit_bytes = settings.max_waiting, settings.cache_mb * 1_000_000
+    for name, model in models.items():
+        before = old.pop(name, None)
+        if before is not None and before.voice is model.voice:
+            residency.rename(before, model)
+        elif name in weights:
+            residency.put(model, weights[name], model.parameter_bytes, stays=True)
+        else:
+            residency.add(model, model.parameter_bytes)
+        if before is not None and before.voice is not model.voice:
+            residency.remove(before)
+    for gone in old.values():
+        residency.remove(gone)
+    residency.change(settings.memory_mb * 1_000_000, settings.idle_unload_s)
 
 
-def check_aliases(service: SpeechService) -> None:
-    """Raise where [aliases] names a speaker that is not loaded, or hides one that is."""
-    for alias, name in service.aliases.items():
-        where = f"{service.settings.path}: [aliases]: {alias} = {name!r}"
+async def reload(service: SpeechService) -> None:
+    """Take over models.toml as it is now; where something in it is wrong, one line says so and nothing changes."""
+    await service.ready.wait()
+    async with service.reloading:
+        now = service.settings
         try:
-            service.find(name)
-        except Refusal as error:
-            raise SettingsError(f"{where}: expected a loaded speaker: {error}") from None
-        if service.voice(alias) is not None:
-            raise SettingsError(f"{where}: expected an alias that no speaker has as its name")
+            settings = await asyncio.to_thread(read_settings, now.path)
+            for name in FIXED:
+                if getattr(settings, name) != getattr(now, name):
+                    log.warning("%s: [server]: %s changes at the next start", now.path, name)
+            await take_over(service, replace(settings, **{name: getattr(now, name) for name in FIXED}))
+        except Exception as error:
+            log.error("Not reloaded, and nothing changed: %s", one_line(error), exc_info=unforeseen(error))
+        else:
+            log.info("Reloaded %s: models %s", now.path, ", ".join(service.roster.models))
+
+
+async def watch_files(service: SpeechService) -> None:
+    """Reload whenever models.toml, a model's file or the folder of `discover` changes, if the settings ask for that."""
+    await service.ready.wait()
+    if not service.settings.watch:
+        return
+
+    def files() -> list[Path]:
+        of_models = (path for model in service.roster.models.values() for path in model.voice.files)
+        return [service.settings.path, *of_models]
+
+    def folders() -> list[Path]:
+        found = service.settings.discover
+        return [] if found is None else [found, *(path for path in found.iterdir() if path.is_dir())]
+
+    await watch(files, folders, partial(reload, service))
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, for a line of the log."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def unforeseen(error: Exception) -> Exception | None:
+    """An error that is no fault of the settings or the files, so that the log must say where it happened."""
+    return None if isinstance(error, SettingsError | VitsError | OSError) else error
 
 
 def create_app(settings: Settings, api_key: str = "", load_voice: LoadVoice = load_voice) -> Starlette:

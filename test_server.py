@@ -33,7 +33,7 @@ MODEL_A = model_table("a", "multi_speaker_sdp")
 
 SETTINGS_THAT_CANNOT_BE = {
     "no TOML": ("[server", "expected a readable TOML file"),
-    "no models": ("[server]\nthreads = 1", "at least one model with load = true"),
+    "no models": ("[server]\nthreads = 1", "at least one model that can speak, found none"),
     "unknown table": (
         MODEL_A + "[cache]\n",
         "top level: cache = {}: expected none: unknown key",
@@ -56,7 +56,7 @@ SETTINGS_THAT_CANNOT_BE = {
         '[[models]]\nname = "a"\ncheckpoint = "no.pth"',
         "[[models]] a: checkpoint = 'no.pth': expected the path",
     ),
-    "load is no bool": (model_table("a", "multi_speaker_sdp", "load = 1"), "load = 1: expected true or false"),
+    "load is no bool": (model_table("a", "multi_speaker_sdp", "load = 1"), "load = 1: expected true, false or"),
     "scale out of range": (
         model_table("a", "multi_speaker_sdp", "length_scale = 9"),
         "[[models]] a: length_scale = 9: expected a number from 0.25 to 4",
@@ -239,12 +239,13 @@ def test_a_default_that_the_model_does_not_have_ends_the_start(
     lines: list[str], message: str, write_settings: Callable[[str], Path]
 ) -> None:
     path = write_settings(model_table("trio", "multi_speaker_sdp", *lines))
-    (model,) = server.read_settings(path).models
+    settings = server.read_settings(path)
     with pytest.raises(server.SettingsError) as refusal:
-        server.load_model(path, model, "float32")
+        server.load_model(settings, settings.models[0])
     assert message in str(refusal.value)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("alias", "message"),
     [
@@ -253,18 +254,16 @@ def test_a_default_that_the_model_does_not_have_ends_the_start(
         ('bob = "alice"', "[aliases]: bob = 'alice': expected an alias that no speaker has as its name"),
     ],
 )
-def test_an_alias_that_means_nobody_ends_the_start(
+async def test_an_alias_that_means_nobody_ends_the_start(
     alias: str, message: str, write_settings: Callable[[str], Path]
 ) -> None:
     idle = model_table("idle", "speaker_list_sdp", "load = false")
     path = write_settings(f"[aliases]\n{alias}\n" + model_table("trio", "multi_speaker_sdp") + idle)
     service = server.create_app(server.read_settings(path)).state.service
-    for model in service.settings.models[:1]:
-        service.pool[model.name] = server.load_model(path, model, "float32")
-    service.unloaded["idle"] = ("left", "right")
     with pytest.raises(server.SettingsError) as refusal:
-        server.check_aliases(service)
+        await server.take_over(service, service.settings)
     assert str(refusal.value).startswith(f"{path}: {message}")
+    await service.turns.close()
 
 
 def test_another_checkpoint_makes_other_etags(tmp_path: Path) -> None:
@@ -272,12 +271,13 @@ def test_another_checkpoint_makes_other_etags(tmp_path: Path) -> None:
     voice.files = (tmp_path / "G.pth", tmp_path / "config.json")
     for name in ("G.pth", "config.json"):
         (tmp_path / name).write_text(name)
-    settings = server.ModelSettings("a", tmp_path / "G.pth", tmp_path / "config.json")
-    first = server.identity_of(settings, voice)  # type: ignore[arg-type]
-    assert server.identity_of(settings, voice) == first  # type: ignore[arg-type]
+    table = server.ModelSettings("a", tmp_path / "G.pth", tmp_path / "config.json")
+    settings = server.Settings(tmp_path / "models.toml", (table,), threads=1)
+    first = server.identity_of(settings, table, voice, voice.precision)  # type: ignore[arg-type]
+    assert server.identity_of(settings, table, voice, voice.precision) == first  # type: ignore[arg-type]
     for name in ("G.pth", "config.json"):
         (tmp_path / name).write_text(name.upper())
-        assert server.identity_of(settings, voice) != first  # type: ignore[arg-type]
+        assert server.identity_of(settings, table, voice, voice.precision) != first  # type: ignore[arg-type]
         (tmp_path / name).write_text(name)
 
 
@@ -537,7 +537,7 @@ def test_health_reports_what_is_in_force(client: TestClient) -> None:
     assert report["rss_mb"] > 50
     assert report["allocator"] in ("glibc", "jemalloc")
     assert report["threads"] == 1
-    assert report["onednn_primitive_cache_capacity"] == "512"
+    assert report["onednn_primitive_cache_capacity"] == "1024"
     assert report["lru_cache_capacity"] == "1"
     assert report["precision"] in ("float32", "bfloat16")
 

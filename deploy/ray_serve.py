@@ -60,7 +60,8 @@ def replica_variables() -> dict[str, str]:
 
 def replica_bytes(settings: Settings) -> float:
     """The memory that Ray reserves for a replica: that of a server with full-size models."""
-    return 1e6 * (BASE_MB + settings.cache_mb + FULL_SIZE.weights_mb * sum(model.load for model in settings.models))
+    weights_mb = FULL_SIZE.weights_mb * sum(bool(model.load) for model in settings.models)
+    return 1e6 * (BASE_MB + settings.cache_mb + min(weights_mb, settings.memory_mb or weights_mb))
 
 
 class Ready:

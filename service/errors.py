@@ -31,6 +31,8 @@ STATUS_OF: Mapping[str, int] = {
     "runaway_length": 422,
     "internal_error": 500,
     "missing_library": 501,
+    "broken_model": 503,
+    "out_of_memory": 503,
     "busy": 503,
     "loading": 503,
     "stopping": 503,

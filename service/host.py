@@ -20,7 +20,7 @@ NAME_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class VoiceEntry:
-    """One speaker of a loaded model, as clients list them."""
+    """One speaker, as clients list them."""
 
     id: str
     """What a request calls it."""
@@ -40,6 +40,8 @@ class VoiceEntry:
     """The licence that the model's files name, if they name one."""
     source: str = ""
     """Where the model's files say that the voice comes from."""
+    number: int = 0
+    """What clients of vits-simple-api call it; it stays the same for as long as the server runs."""
 
     def row(self) -> dict[str, object]:
         """What /speakers says of it."""
@@ -57,13 +59,17 @@ class VoiceEntry:
 class Host(Protocol):
     """The service."""
 
-    max_text_chars: int
-    aliases: Mapping[str, str]
-    """The names that models.toml gives to speakers besides their own."""
+    @property
+    def max_text_chars(self) -> int:
+        """The longest text of a request, in characters."""
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """The names that models.toml gives to speakers besides their own."""
 
     @property
     def unloaded(self) -> Mapping[str, Sequence[str]]:
-        """The speakers of the models that are configured but not loaded, by the model's name."""
+        """The speakers of the models that are configured but cannot speak, by the model's name."""
 
     def admit(self, request: Request) -> None:
         """Raise a Refusal where the key is missing or the models are still loading."""
@@ -72,10 +78,10 @@ class Host(Protocol):
         """Raise a Refusal while the models are loading."""
 
     def voices(self) -> list[VoiceEntry]:
-        """All loaded speakers, in the order of models.toml."""
+        """All who can speak, in the order of models.toml, whether their models are in memory or not."""
 
     def voice(self, name: str | None) -> VoiceEntry | None:
-        """The loaded speaker whom a request means by this name (None: by none at all), if there is one."""
+        """The speaker whom a request means by this name (None: by none at all), if there is one."""
 
     async def answer(
         self, request: Request, parameters: Parameters, headers: Mapping[str, str] | None = None

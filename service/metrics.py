@@ -1,7 +1,8 @@
 """What /metrics tells, in Prometheus's text format."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import prometheus_client as prometheus
@@ -12,6 +13,7 @@ from starlette.responses import Response
 Result = TypeVar("Result")
 
 RTF_BUCKETS = (0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
+LOAD_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 FIRST_SOUND_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -50,13 +52,45 @@ class Metrics:
         )
         for result in ("hit", "shared", "miss"):
             self.cache.labels(result)
+        self.loads = prometheus.Counter(
+            "speak_model_loads", "Models that were loaded, or that failed to be.", ("result",), registry=registry
+        )
+        for result in ("loaded", "failed"):
+            self.loads.labels(result)
+        self.load_s = prometheus.Histogram(
+            "speak_model_load_seconds", "How long a model took to load.", buckets=LOAD_BUCKETS_S, registry=registry
+        )
+        self.unloads = prometheus.Counter(
+            "speak_model_unloads",
+            "Models that were let go: for the budget's sake, for idleness, or because they were removed.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in ("budget", "idle", "removed"):
+            self.unloads.labels(reason)
+        self.model_bytes = prometheus.Gauge("speak_model_bytes", "Memory of the loaded weights.", registry=registry)
         self.waiting = prometheus.Gauge("speak_waiting", "Recordings under way.", registry=registry)
         self.cache_bytes = prometheus.Gauge("speak_cache_bytes", "Memory of the kept recordings.", registry=registry)
 
-    def watch(self, waiting: Callable[[], float], cache_bytes: Callable[[], float]) -> None:
+    def watch(
+        self, waiting: Callable[[], float], cache_bytes: Callable[[], float], model_bytes: Callable[[], float]
+    ) -> None:
         """Read the gauges from these whenever they are asked for."""
         self.waiting.set_function(waiting)
         self.cache_bytes.set_function(cache_bytes)
+        self.model_bytes.set_function(model_bytes)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Count a load and its time; one that raises failed."""
+        started = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self.loads.labels("failed").inc()
+            raise
+        self.loads.labels("loaded").inc()
+        self.load_s.observe(time.perf_counter() - started)
 
     async def answer(self, request: Request) -> Response:
         """Counts and times, as Prometheus reads them."""

@@ -6,7 +6,10 @@ Linux has files for all of them. Where a file is missing, as on macOS, the fact 
 import errno
 import math
 import os
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +17,8 @@ MOST_DEFAULT_THREADS = 8
 """One window of audio is too little work for more threads; a user may still set more."""
 ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc")
 """The libraries that replace glibc's allocator when they are preloaded."""
+
+LOWEST_PRIORITY = 19
 
 PROC = Path("/proc")
 CPUS = Path("/sys/devices/system/cpu")
@@ -61,6 +66,14 @@ def resident_mb() -> float | str:
     """The memory of this process in megabytes, to one place; "unknown" where no file says it."""
     found = resident_bytes()
     return "unknown" if found is None else round(found / 1e6, 1)
+
+
+def yield_to_others() -> None:
+    """Let the calling thread compute only where the process's other threads leave the cores to it."""
+    # Linux has a priority for each thread. Elsewhere, and where a sandbox forbids it, the thread stays as it is.
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,12 +1,15 @@
 """models.toml as plain data, checked as it is read."""
 
 import logging
+import math
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, Protocol
 
 from service import process
 from service.middleware import ORIGINS
@@ -14,6 +17,9 @@ from vits.limits import LANGUAGES, PRECISIONS, RANGES, language_of
 from vits.tables import TOP_LEVEL, Table
 
 log = logging.getLogger("uvicorn.error")
+
+
+LOAD = 'true, false or "on demand"'
 
 
 class SettingsError(Exception):
@@ -30,8 +36,8 @@ class ModelSettings:
     """The weights, as training or an export wrote them, or the folder of a model."""
     config: Path | None = None
     """The JSON file that belongs to the checkpoint; None: the one beside it."""
-    load: bool = True
-    """Whether it is loaded at start; the others stay configured but cannot speak."""
+    load: bool | Literal["on demand"] = True
+    """Whether it is loaded at start, at the first request that needs it, or stays configured but cannot speak."""
     speaker: str | None = None
     """Who speaks where a request names the model alone; None: the first of the config."""
     lang: str = "auto"
@@ -68,6 +74,12 @@ class Settings:
     """The longest recording, in seconds of audio: what bounds the memory of one request."""
     cache_mb: int = 64
     """How much memory finished recordings may take, in megabytes (10^6 bytes); 0 keeps none."""
+    memory_mb: int = 0
+    """How much memory the weights of all models may take together, in megabytes (10^6 bytes); 0: no limit."""
+    idle_unload_s: int = 0
+    """After how long without a request a model on demand is let go, in seconds; 0: never."""
+    watch: bool = False
+    """Whether changes of this file and of the models' files are taken over by themselves."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers by script; "*" is every one."""
     discover: Path | None = None
@@ -100,7 +112,7 @@ def read_settings(path: Path) -> Settings:
         if count > 1:
             raise SettingsError(f"{path}: [[models]]: name = {name!r}: expected once, found {count} times")
     if discover is None and not any(model.load for model in models):
-        raise SettingsError(f"{path}: [[models]]: load: expected at least one model with load = true")
+        raise SettingsError(f"{path}: [[models]]: load: expected at least one model that can speak, found none")
     default = {field.name: int(field.default) for field in fields(Settings) if isinstance(field.default, int)}
     settings = Settings(
         path=path,
@@ -112,6 +124,9 @@ def read_settings(path: Path) -> Settings:
         max_audio_s=server.integer("max_audio_s", 1, 36_000, default=default["max_audio_s"]),
         cache_mb=server.integer("cache_mb", 0, 1_000_000, default=default["cache_mb"]),
         cors_origins=server.matching("cors_origins", *ORIGINS),
+        memory_mb=server.integer("memory_mb", 0, 1_000_000, default=default["memory_mb"]),
+        idle_unload_s=server.integer("idle_unload_s", 0, 10_000_000, default=default["idle_unload_s"]),
+        watch=read_watch(server),
         discover=discover,
         replace=replace,
         aliases={name: aliases.take(name, str, None, "a speaker's name") for name in tuple(aliases.values)},
@@ -132,7 +147,7 @@ def read_model(path: Path, index: int, entry: object) -> ModelSettings:
         name=name,
         checkpoint=table.existing("checkpoint") or table.fail("checkpoint", "the path of a file or a folder"),
         config=table.existing("config"),
-        load=table.boolean("load", default=True),
+        load=read_load(table),
         speaker=table.take("speaker", str, None, "a speaker's name"),
         lang=read_language(table),
         normalize=read_normalize(table),
@@ -143,6 +158,22 @@ def read_model(path: Path, index: int, entry: object) -> ModelSettings:
     )
     table.end()
     return model
+
+
+def read_watch(table: Table) -> bool:
+    """Whether files are watched, which needs a package of its own."""
+    watch = table.boolean("watch", default=False)
+    if watch and find_spec("watchfiles") is None:
+        table.fail("watch", "watchfiles to be there: .venv/bin/pip install -r service/requirements-watch.txt")
+    return watch
+
+
+def read_load(table: Table) -> bool | Literal["on demand"]:
+    """When a model is loaded."""
+    value = table.get("load")
+    if value == "on demand":
+        return "on demand"
+    return True if value is None else value if isinstance(value, bool) else table.fail("load", LOAD)
 
 
 def read_language(table: Table) -> str:
@@ -160,3 +191,60 @@ def read_normalize(table: Table) -> bool:
         table.fail("mend", "none: it is the former name of normalize, which is given too")
     log.warning("%s: %s: mend is now called normalize; please rename the key", table.path, table.where)
     return table.boolean("mend")
+
+
+class Found(Protocol):
+    """A model that a folder holds."""
+
+    @property
+    def name(self) -> str:
+        """What it is called, after its folder or file."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its weights."""
+
+    @property
+    def config(self) -> Path | None:
+        """The JSON file that belongs to them."""
+
+
+Find = Callable[[Path], tuple[Sequence[Found], Sequence[str]]]
+"""What lists the models of a folder, and what in it is doubtful."""
+
+
+def discovered(settings: Settings, find: Find) -> tuple[ModelSettings, ...]:
+    """The models in the folder of that setting that no [[models]] table lists; a name that is taken is passed over."""
+    if settings.discover is None:
+        return ()
+    found, doubts = find(settings.discover)
+    for doubt in doubts:
+        log.warning("discover: passed over %s", doubt)
+    listed_files = {model.checkpoint.resolve() for model in settings.models}
+    names = {model.name for model in settings.models}
+    # A folder may hold more models than the budget, so with one they take their turns in memory.
+    load: Literal["on demand", True] = "on demand" if settings.memory_mb else True
+    models = []
+    for model in found:
+        if model.checkpoint.resolve() in listed_files:
+            continue
+        if model.name in names:
+            log.warning("discover: passed over %s: a [[models]] table has the name %s", model.checkpoint, model.name)
+            continue
+        models.append(ModelSettings(model.name, model.checkpoint, model.config, load))
+    return tuple(models)
+
+
+def check_budget(settings: Settings, sizes_bytes: Mapping[str, int]) -> None:
+    """Raise where a model does not fit into memory_mb beside those that are always loaded."""
+    limit_bytes = settings.memory_mb * 1_000_000
+    always = {model.name for model in settings.models if model.load is True}
+    staying_bytes = sum(size for name, size in sizes_bytes.items() if name in always)
+    for name, size in sizes_bytes.items():
+        beside_bytes = staying_bytes - (size if name in always else 0)
+        if limit_bytes and beside_bytes + size > limit_bytes:
+            raise SettingsError(
+                f"{settings.path}: [server]: memory_mb = {settings.memory_mb}: expected at least "
+                f"{math.ceil((beside_bytes + size) / 1e6)}: {name} takes {size / 1e6:.1f} MB beside "
+                f"{beside_bytes / 1e6:.1f} MB of others that are always loaded"
+            )

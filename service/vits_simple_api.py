@@ -81,7 +81,7 @@ def routes(host: Host) -> list[Route]:
     async def speakers(request: Request) -> Response:
         """All loaded speakers."""
         host.require_ready()
-        rows = [speaker_row(number, voice) for number, voice in enumerate(host.voices())]
+        rows = [speaker_row(voice) for voice in host.voices()]
         return JSONResponse({FAMILY: rows, **{family: [] for family in OTHER_FAMILIES}})
 
     async def check(request: Request) -> Response:
@@ -96,16 +96,16 @@ def routes(host: Host) -> list[Route]:
         number = as_integer(given.get("id"))
         if number is None:
             raise Refusal("bad_request", "id must be a whole number.")
-        return JSONResponse({"status": "success", **speaker_row(number, voice_of(host.voices(), number))})
+        return JSONResponse({"status": "success", **speaker_row(voice_of(host.voices(), number))})
 
     async def default_parameter(request: Request) -> Response:
         """What a request gets that names only a text."""
         host.require_ready()
-        voice = host.voices()[default_id(host)]
+        voice = default_voice(host)
         return JSONResponse(
             {
                 "vits_config": {
-                    "id": default_id(host),
+                    "id": voice.number,
                     "format": next(iter(FORMATS)),
                     "lang": "auto",
                     **{name: voice.defaults[ours] for name, ours in SCALES.items()},
@@ -125,23 +125,28 @@ def routes(host: Host) -> list[Route]:
     ]
 
 
-def speaker_row(number: int, voice: VoiceEntry) -> dict[str, object]:
+def speaker_row(voice: VoiceEntry) -> dict[str, object]:
     """One speaker, as this protocol lists it."""
-    return {"id": number, "lang": voice.languages, "name": voice.id}
+    return {"id": voice.number, "lang": voice.languages, "name": voice.id}
 
 
-def default_id(host: Host) -> int:
-    """The id of who speaks where a request names nobody."""
+def default_voice(host: Host) -> VoiceEntry:
+    """Who speaks where a request names nobody."""
     default = host.voice(None)
-    return next(number for number, voice in enumerate(host.voices()) if default and voice.id == default.id)
+    return next(voice for voice in host.voices() if default and voice.id == default.id)
 
 
 def voice_of(voices: Sequence[VoiceEntry], number: int) -> VoiceEntry:
-    """The speaker of an id: all that are loaded count, in the order of models.toml."""
-    if not 0 <= number < len(voices):
-        message = f"id {str(number)[:20]} does not exist; there is 0 to {len(voices) - 1}, see /voice/speakers"
-        raise Refusal("bad_request", message)
-    return voices[number]
+    """The speaker of an id: all count, in the order of models.toml; those that come later get the ids that follow."""
+    # Where no model came or went while the server ran, the ids are the places in the list.
+    if 0 <= number < len(voices) and voices[number].number == number:
+        return voices[number]
+    for voice in voices:
+        if voice.number == number:
+            return voice
+    most = max(voice.number for voice in voices)
+    message = f"id {str(number)[:20]} does not exist; there is 0 to {most}, see /voice/speakers"
+    raise Refusal("bad_request", message)
 
 
 # The parameters, wherever they are
@@ -232,9 +237,9 @@ def asked_voice(host: Host, reading: Reading) -> VoiceEntry:
     """Who speaks: the speaker of the id; the default one where it is no number."""
     number = as_integer(reading.given.get("id"))
     if number is None:
-        number = default_id(host)
         if "id" in reading.given:
             reading.ignored.append("id")
+        return default_voice(host)
     return voice_of(host.voices(), number)
 
 

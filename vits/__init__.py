@@ -1,6 +1,6 @@
 """VITS speech synthesis on a CPU: exact, in fixed windows.
 
-torch is imported when `load_voice` or `Voice` is first asked for, so that `vits.text` can be used without it.
+torch is imported when `load_voice`, `Voice` or `Profile` is first asked for, so `vits.text` can be used without it.
 """
 
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from vits.errors import (
 from vits.text import Dictionary, Prepared, Sentence
 
 if TYPE_CHECKING:
-    from vits.voice import Voice, load_voice, warm_up
+    from vits.voice import Profile, Voice, load_voice, warm_up
 
 __all__ = [
     "BadDictionary",
@@ -36,6 +36,7 @@ __all__ = [
     "NothingToSay",
     "PreparationTooLong",
     "Prepared",
+    "Profile",
     "RunawayLength",
     "Sentence",
     "TextError",
@@ -51,7 +52,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in ("Voice", "load_voice", "warm_up"):
+    if name in ("Profile", "Voice", "load_voice", "warm_up"):
         from vits import voice
 
         return getattr(voice, name)

@@ -19,6 +19,15 @@ def identity(facts: object, files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+Stamp = tuple[tuple[str, int, int, int, int, int], ...]
+
+
+def stamp(files: Iterable[Path]) -> Stamp:
+    """What differs wherever one of these files was written or replaced; an OSError where one cannot be found."""
+    facts = ((str(path), path.stat()) for path in files)
+    return tuple((name, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in facts)
+
+
 @cache
 def program_identity() -> bytes:
     """A digest of this package's source, of the versions of its libraries, and of the CPU's instruction sets.

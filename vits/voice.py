@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -62,22 +62,16 @@ def load_voice(checkpoint: str | Path, config: str | Path | None = None, precisi
     return Voice(*open_model(Path(checkpoint), None if config is None else Path(config)), precision)
 
 
-class Voice:
-    """A loaded checkpoint; a synthesis changes nothing in it."""
+class Profile:
+    """What is known of a voice without its weights: who speaks, in which languages, and what a text becomes."""
 
-    def __init__(self, config: Config, network: Network, precision: str = "auto") -> None:
-        """Take over the network, whose decoder is rebuilt and cannot run by itself afterwards."""
+    def __init__(self, config: Config, n_speakers: int) -> None:
+        """Take over the config; `n_speakers` is what the checkpoint says."""
         self._config = config
-        self._network = network
-        self._decoder = WindowedDecoder(network.dec)
-        del network.dec
-        use_products(network)
-        self._n_speakers = 1 if network.emb_g is None else network.emb_g.num_embeddings
-        self.speakers = _speakers(config, self._n_speakers)
+        self._n_speakers = n_speakers
+        self.speakers = _speakers(config, n_speakers)
         languages = config.speaker_languages
         self._languages_of = {config.speakers[name]: spoken for name, spoken in languages.items()}
-        if precision == "bfloat16" or (precision == "auto" and has_bfloat16() and self._bfloat16_will_do()):
-            self._decoder = self._decoder.to(torch.bfloat16)
 
     @property
     def sample_rate_hz(self) -> int:
@@ -144,24 +138,6 @@ class Voice:
         named, known = self._config.default_speaker, self.speakers.values()
         return named if named is not None and named in known else min(known, default=0)
 
-    @property
-    def precision(self) -> str:
-        """What the decoder computes in: "float32" or "bfloat16"."""
-        return str(self._decoder.dtype).removeprefix("torch.")
-
-    @property
-    def parameter_bytes(self) -> int:
-        """The memory that the weights take."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self._parameters())
-
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers the weights are."""
-        return sum(tensor.numel() for tensor in self._parameters())
-
-    def _parameters(self) -> list[Tensor]:
-        return [*self._network.parameters(), *self._decoder.parameters()]
-
     def ids(self, text: str, lang: str = "auto") -> list[int]:
         """Return the symbol ids of a text as one sentence, blanks interspersed as the config says.
 
@@ -204,6 +180,55 @@ class Voice:
         """
         declared = self.languages_of(speaker) if self._config.languages else ()
         return self._config.front_end.prepare(text, lang, declared, normalize, check, timeout_s, dictionary)
+
+
+class Voice(Profile):
+    """A loaded checkpoint; a synthesis changes nothing in it."""
+
+    def __init__(self, config: Config, network: Network, precision: str = "auto") -> None:
+        """Take over the network, whose decoder is rebuilt and cannot run by itself afterwards."""
+        super().__init__(config, 1 if network.emb_g is None else network.emb_g.num_embeddings)
+        self._network = network
+        self._decoder = WindowedDecoder(network.dec)
+        del network.dec
+        use_products(network)
+        for _ in self.settle(precision):
+            pass
+
+    @property
+    def profile(self) -> Profile:
+        """What stays known of the voice when its weights are let go."""
+        return Profile(self._config, self._n_speakers)
+
+    def settle(self, precision: str) -> Iterator[None]:
+        """Let a decoder in float32 compute in a precision from now on; each step takes no longer than a short window.
+
+        The steps run the network where the precision is "auto": those of a voice that is loaded beside others belong
+        where these are computed.
+        """
+        if precision == "bfloat16" or (precision == "auto" and has_bfloat16()):
+            rough = self._decoder.to(torch.bfloat16)
+            yield
+            if precision == "bfloat16" or (yield from self._sounds_the_same(rough)):
+                self._decoder = rough
+
+    @property
+    def precision(self) -> str:
+        """What the decoder computes in: "float32" or "bfloat16"."""
+        return str(self._decoder.dtype).removeprefix("torch.")
+
+    @property
+    def parameter_bytes(self) -> int:
+        """The memory that the weights take."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._parameters())
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights are."""
+        return sum(tensor.numel() for tensor in self._parameters())
+
+    def _parameters(self) -> list[Tensor]:
+        return [*self._network.parameters(), *self._decoder.parameters()]
 
     def durations(
         self,
@@ -327,20 +352,23 @@ class Voice:
             _whole("seed", seed, MAX_SEED),
         )
 
-    def _bfloat16_will_do(self) -> bool:
+    def _sounds_the_same(self, rough: WindowedDecoder) -> Generator[None, None, bool]:
         """Whether the decoder in bfloat16 is close enough to itself in float32, on two short windows."""
         ids = tuple(number % len(self._config.symbols) for number in range(48))
         try:
             latents, bias = self._latents(_Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0))
         except RunawayLength:  # These ids are not speech; a voice may refuse them and still be sound.
             return False
-        rough, rough_bias = self._decoder.to(torch.bfloat16), bias.to(torch.bfloat16)
+        rough_bias = bias.to(torch.bfloat16)
         signal = noise = 0.0
-        with torch.inference_mode():
-            for window in islice(self._decoder.windows(latents.n_frames), 2):
-                z = self._latents_for(window, latents)
+        for window in islice(self._decoder.windows(latents.n_frames), 2):
+            yield
+            z = self._latents_for(window, latents)
+            with torch.inference_mode():
                 expected = self._decoder(z, window, bias)
                 signal += float(expected.square().sum())
+            yield
+            with torch.inference_mode():
                 noise += float((rough(z, window, rough_bias) - expected).square().sum())
         return noise == 0 or (signal > 0 and 10 * math.log10(signal / noise) >= LEAST_BFLOAT16_SNR_DB)
 

@@ -206,6 +206,7 @@ async function speak() {
         aborter: new AbortController(),
         askedAtMs: performance.now(),
         rateHz: voices.get($("voice").value).sample_rate_hz,
+        mustLoad: mustLoad(voices.get($("voice").value)),
         expectedS: guessSeconds($("text").value) / (Number($("speed").value) || 1),
         peaks: [],
         samples: 0,
@@ -246,6 +247,7 @@ async function record(made) {
     audio.src = finishedUrl(made);
     made.live.finish();
     render();
+    await markVoices();
 }
 
 function readHeaders(made, headers) {
@@ -363,7 +365,8 @@ function state(made) {
     if (!made) return "Nothing has been spoken yet";
     if (made.live) {
         if (made.live.paused) return "Paused";
-        return made.live.pieces.length ? "Speaking" : "Waiting for the first sound";
+        if (made.live.pieces.length) return "Speaking";
+        return made.mustLoad ? "Loading the voice, then the first sound" : "Waiting for the first sound";
     }
     if (!audio.paused) return "Speaking";
     if (!made.finished) return "Stopped";
@@ -551,9 +554,30 @@ function fillVoices(first) {
 
 const languageNames = new Intl.DisplayNames(locale === "zh" ? "zh-CN" : "en", {type: "language"});
 
-/** A name with its languages, if there are at most three. */
-function described(name, {languages}) {
-    return languages.length > 3 ? name : `${name} · ${languages.map((tag) => languageNames.of(tag)).join(", ")}`;
+/** Whether a voice's model is not in the server's memory now, so that its first sound takes longer. */
+const mustLoad = ({state}) => state === "on demand" || state === "loading";
+
+/** A name with its languages, if there are at most three, and whether the voice must load first. */
+function described(name, voice) {
+    const {languages} = voice;
+    const parts = languages.length > 3 ? [name] : [name, languages.map((tag) => languageNames.of(tag)).join(", ")];
+    return [...parts, ...(mustLoad(voice) ? [t("loads first")] : [])].join(" · ");
+}
+
+/** Mark anew which voices must load first, once one has spoken; where the server is silent the marks stay. */
+async function markVoices() {
+    if (!Array.from(voices.values()).some((voice) => voice.state !== "loaded")) return;
+    let rows;
+    try {
+        rows = (await (await ask("speakers")).json()).speakers;
+    } catch {
+        return;
+    }
+    for (const row of rows) if (voices.has(row.id)) voices.get(row.id).state = row.state;
+    for (const option of $("voice").options) {
+        const voice = voices.get(option.value);
+        option.text = described(option.parentElement.label ? voice.speaker : voice.id, voice);
+    }
 }
 
 function fillFormats(formats) {

@@ -47,6 +47,8 @@ const CHINESE = {
     "{count} characters": "{count} 字",
     "Nothing has been spoken yet": "还没有朗读",
     "Waiting for the first sound": "正在等待首段声音",
+    "Loading the voice, then the first sound": "正在加载语音模型，随后是首段声音",
+    "loads first": "需先加载",
     "Speaking": "正在朗读",
     "Paused": "已暂停",
     "Stopped": "已停止",

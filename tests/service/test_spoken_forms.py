@@ -113,7 +113,7 @@ def test_a_servers_dictionary_that_cannot_be_ends_the_start(write_settings: Call
     path = write_settings("[replace]\na = 1\n" + model_table("solo", "single_speaker_dp_resblock2"))
     settings = server.read_settings(path)
     with pytest.raises(BadDictionary, match=r"\[replace\]: 'a': the spoken form is no text"):
-        server.load_model(path, settings.models[0], "float32", replacements=settings.replace)
+        server.load_model(settings, settings.models[0])
 
 
 # Nothing to say
