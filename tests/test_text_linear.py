@@ -16,6 +16,8 @@ from vits.text import (
     dictionary,
     english_heteronyms,
     english_tokens,
+    katakana,
+    katakana_words,
     laughs,
     markup,
     normalize,
@@ -85,6 +87,7 @@ STEPS: dict[str, Callable[[str], object]] = {
     "spans in one language": lambda text: auto.spans(text, CJKE, language="en"),
     "split": lambda text: sentences.split(text, MAX_CHARACTERS),
     "slices": slices,
+    "katakana": katakana_words.spell,
     "readings": lambda text: pinyin.bopomofo(text.replace("a", "银行")),
 }
 
@@ -103,6 +106,8 @@ RULES_OF = [
     dictionary,
     english_heteronyms,
     english_tokens,
+    katakana,
+    katakana_words,
     laughs,
     markup,
     normalize,
@@ -148,6 +153,9 @@ SLOW_TO_SCAN = [
     "あw",
     "笑",
     "(笑",
+    "aB",
+    "a'",
+    "kk",
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vits.text import clean, prepare
+from vits.text import clean, japanese, japanese_words, prepare
 from vits.text.english import arpabet_to
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -16,7 +16,9 @@ ROWS: list[Any] = [
     pytest.param(row, id=f"{path.stem}-{row['language']}-{row['text'][:30]!r}")
     for path in sorted((GOLDEN / "spoken").glob("*.json"))
     for row in json.loads(path.read_text(encoding="utf-8"))
+    if "words" in row
 ]
+READINGS: list[dict[str, str]] = json.loads((GOLDEN / "spoken/readings.json").read_text(encoding="utf-8"))
 
 
 def heard(cleaned: str, language: str) -> str:
@@ -44,18 +46,33 @@ def test_a_text_is_spoken_in_the_right_words(row: dict[str, str]) -> None:
     assert heard(spoken, language) == heard(exact(row["words"], language), language), prepared.sentences[0].normalized
 
 
-EXAMPLES = re.findall(
-    r"^\| `(.+)` \| (.+) \|$", (GOLDEN.parent.parent / "docs/text.md").read_text(encoding="utf-8"), re.MULTILINE
+@pytest.mark.parametrize("row", READINGS, ids=lambda row: row["text"])
+def test_a_word_that_openjtalk_misreads_is_read_as_people_read_it(row: dict[str, str]) -> None:
+    (sentence,) = prepare(row["text"], "cjke_cleaners2", SYMBOLS, "ja").sentences
+    with japanese_words.used(True):
+        words = japanese.words(sentence.normalized.replace("[JA]", ""))
+    assert "".join(word["pron"] for word in words).replace("’", "") == row["kana"]
+
+
+LANGUAGES = {"English": "en", "Chinese": "zh", "Japanese": "ja", "What is left out or said otherwise": "en"}
+SECTIONS = re.findall(
+    r"^## (.+)\n((?:(?!^## ).*\n?)*)",
+    (GOLDEN.parent.parent / "docs/text.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
 )
+EXAMPLES = [
+    (LANGUAGES[heading], written, spoken)
+    for heading, section in SECTIONS
+    for written, spoken in re.findall(r"^\| `(.+)` \| (.+) \|$", section, re.MULTILINE)
+]
 
 
-@pytest.mark.parametrize(("written", "spoken"), EXAMPLES)
-def test_the_examples_of_the_documents_are_spoken_as_they_say(written: str, spoken: str) -> None:
-    language = "en" if spoken.isascii() else "zh"
+@pytest.mark.parametrize(("language", "written", "spoken"), EXAMPLES)
+def test_the_examples_of_the_documents_are_spoken_as_they_say(language: str, written: str, spoken: str) -> None:
     prepared = prepare(written, "cjke_cleaners2", SYMBOLS, language)
     said = " ".join(sentence.cleaned for sentence in prepared.sentences)
     assert heard(said, language) == heard(exact(spoken, language), language), prepared.sentences[0].normalized
 
 
 def test_the_documents_have_examples() -> None:
-    assert len(EXAMPLES) > 15
+    assert len(EXAMPLES) > 25

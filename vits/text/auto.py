@@ -8,6 +8,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
+from vits.text.japanese_names import standard
+
 TAGS = {"ZH": "zh", "JA": "ja", "KO": "ko", "KR": "ko", "SA": "sa", "EN": "en"}
 """Languages by tag. The cleaners expect [KO]; the script that tags VITS-fast-fine-tuning's texts writes [KR]."""
 
@@ -104,7 +106,11 @@ class _Tagger:
         self._han_languages = [language for language in ("zh", "ja") if language in languages]
         self._has_kana = any(token.script == _KANA for token in tokens)
         self._has_hiragana = any(token.script == _KANA and _HIRAGANA.search(token.text) for token in tokens)
-        self._has_chinese = any(token.script == _HAN and _han_evidence(token.text) == "zh" for token in tokens)
+        self._has_chinese = any(token.script == _HAN and self._evidence(token.text) == "zh" for token in tokens)
+
+    def _evidence(self, run: str) -> str | None:
+        """As _han_evidence has it; in a text with kana, variants such as 髙 are the Japanese characters they vary."""
+        return _han_evidence(standard(run) if self._has_kana else run)
 
     def by_script(self, clause: list[_Token]) -> list[str | None]:
         """The language of each token whose script says it; None for the others."""
@@ -119,7 +125,7 @@ class _Tagger:
 
     def _of_han(self, run: str, undecided: str | None) -> str | None:
         if len(self._han_languages) == 2:
-            evidence = _han_evidence(run)
+            evidence = self._evidence(run)
             if evidence == "zh" or (evidence == "ja" and (self._has_kana or self._han_preference != "zh")):
                 return evidence
         return undecided
@@ -133,7 +139,7 @@ class _Tagger:
             return "ja"
         if self._has_hiragana and not self._has_chinese:
             return "ja"
-        evidence = {_han_evidence(token.text) for token in clause if token.script == _HAN} - {None}
+        evidence = {self._evidence(token.text) for token in clause if token.script == _HAN} - {None}
         if len(evidence) == 1:
             return evidence.pop()
         return self._han_preference or "zh"
@@ -145,7 +151,7 @@ class _Tagger:
     def _is_chinese(self, clause: list[_Token]) -> bool:
         """Whether a clause has Chinese characters or words, or stands in a text that has them and no hiragana."""
         runs = [token.text for token in clause if token.script == _HAN]
-        if any(_CHINESE_WORDS.search(run) or _han_evidence(run) == "zh" for run in runs):
+        if any(_CHINESE_WORDS.search(run) or self._evidence(run) == "zh" for run in runs):
             return True
         return self._has_chinese and not self._has_hiragana
 

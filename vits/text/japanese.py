@@ -6,8 +6,13 @@ Follows japanese.py of VITS-fast-fine-tuning, whose reading of the labels is tha
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
 from typing import Any
 
+from vits.text import japanese_words
 from vits.text.english import to_ascii
 from vits.text.libraries import load
 from vits.text.quiet import quiet_stderr
@@ -32,20 +37,41 @@ _TO_IPA = compile_rules([("ts", "ʦ"), ("u", "ɯ"), ("j", "ʥ"), ("y", "j"), *_P
 _TO_IPA2 = compile_rules([("u", "ɯ"), ("ʧ", "tʃ"), ("j", "dʑ"), ("y", "j"), *_PALATALS])
 
 
-def _labels(fragment: str) -> list[str]:
-    """OpenJTalk's full-context labels of a fragment; its warnings, one a syllable for odd kana, are not printed."""
+_lock = Lock()
+
+
+@cache
+def _with_words() -> Any:
+    """A second OpenJTalk, which knows japanese_words; both map the same dictionary into memory."""
     openjtalk: Any = load("pyopenjtalk", "Japanese")
+    openjtalk.run_frontend("")  # fetches the system's dictionary where the package came without it
+    words = str(japanese_words.COMPILED).encode()
+    return load("pyopenjtalk.openjtalk", "Japanese").OpenJTalk(openjtalk.OPEN_JTALK_DICT_DIR, words)
+
+
+@contextmanager
+def _openjtalk() -> Iterator[Any]:
+    """OpenJTalk, quiet: its warnings, one a syllable for odd kana, are not printed."""
     with quiet_stderr():
-        labels: list[str] = openjtalk.extract_fullcontext(fragment)
+        if japanese_words.are_used():
+            with _lock:
+                yield _with_words()
+        else:
+            yield load("pyopenjtalk", "Japanese")
+
+
+def _labels(fragment: str) -> list[str]:
+    """OpenJTalk's full-context labels of a fragment."""
+    with _openjtalk() as openjtalk:
+        labels: list[str] = openjtalk.make_label(openjtalk.run_frontend(fragment))
     return labels
 
 
-def _words(fragment: str) -> list[dict[str, Any]]:
+def words(fragment: str) -> list[dict[str, Any]]:
     """The words that OpenJTalk finds in a fragment."""
-    openjtalk: Any = load("pyopenjtalk", "Japanese")
-    with quiet_stderr():
-        words: list[dict[str, Any]] = openjtalk.run_frontend(fragment)
-    return words
+    with _openjtalk() as openjtalk:
+        found: list[dict[str, Any]] = openjtalk.run_frontend(fragment)
+    return found
 
 
 def _phoneme(label: str) -> str:
@@ -140,6 +166,6 @@ def unread(text: str) -> str:
         if not re.search("[\u4e00-\u9fff]", fragment):
             continue
         for start in range(0, len(fragment), _LONGEST_FRAGMENT):
-            words = _words(fragment[start : start + _LONGEST_FRAGMENT])
-            silent += "".join(word["string"] for word in words if word["pron"] in ("", "、"))
+            found = words(fragment[start : start + _LONGEST_FRAGMENT])
+            silent += "".join(word["string"] for word in found if word["pron"] in ("", "、"))
     return silent

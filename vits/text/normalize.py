@@ -73,6 +73,10 @@ def normalize(text: str, language: str, *, from_dictionary: bool = True) -> str:
         from vits.text import normalize_cjk
 
         text = normalize_cjk.normalize(text, language)
+    if language == "ja":
+        from vits.text import katakana_words
+
+        text = katakana_words.spell(text)
     if language == "zh":
         from vits.text.polyphones import spell
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vits.errors import NothingToSay, PreparationTooLong, UnknownLanguage, UnspeakableText
 from vits.limits import LANGUAGES, language_of
-from vits.text import auto, laughs, markup, phonemes, sentences
+from vits.text import auto, japanese_words, laughs, markup, phonemes, sentences
 from vits.text.auto import Span
 from vits.text.cleaners import Cleaner, find, tag_of
 from vits.text.dictionary import Dictionary
@@ -303,11 +303,12 @@ def prepare(
     if normalize:
         text = unify(unify_numbers(markup.plain(laughs.without(text))))
     slices = _Slices(auto.spans(text, front_end.languages, declared_languages, language))
-    spoken = [
-        sentence
-        for piece in sentences.split(slices.text, max_characters)
-        for sentence in preparation.sentences(slices.between(piece.start, piece.end), piece.pause_s)
-    ]
+    with japanese_words.used(normalize):
+        spoken = [
+            sentence
+            for piece in sentences.split(slices.text, max_characters)
+            for sentence in preparation.sentences(slices.between(piece.start, piece.end), piece.pause_s)
+        ]
     if not spoken:
         if not any(character.isalnum() for character in text):
             raise NothingToSay("there is nothing to say in this text")
