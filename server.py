@@ -684,7 +684,9 @@ async def watch_files(service: SpeechService) -> None:
 
     def folders() -> list[Path]:
         found = service.settings.discover
-        return [] if found is None else [found, *(path for path in found.iterdir() if path.is_dir())]
+        if found is None or not found.is_dir():
+            return []
+        return [found, *(path for path in found.iterdir() if path.is_dir())]
 
     await watch(files, folders, partial(reload, service))
 
