@@ -376,11 +376,7 @@ class SpeechService:
 
     def voice(self, name: str | None) -> VoiceEntry | None:
         """The speaker whom a request means by this name (None: by none at all), if there is one."""
-        try:
-            model, speaker = self.roster.find(name)
-        except Refusal:
-            return None
-        return model.entry(model.name_of(speaker), speaker)
+        return self.roster.voice(name)
 
     async def headers_alone(self, speech: Speech) -> Response:
         """What is known of an answer before its synthesis, which is all but its size."""

@@ -132,6 +132,15 @@ class Roster(Generic[Model]):
                 raise Refusal("speaker_not_loaded", message, parameter="speaker")
         raise Refusal("unknown_speaker", f"There is no speaker {wanted!r}; {there_is}", parameter="speaker")
 
+    def voice(self, name: str | None) -> VoiceEntry | None:
+        """The speaker whom a request means by this name (None: by none at all), if there is one."""
+        try:
+            model, speaker = self.find(name)
+        except Refusal:
+            return None
+        wanted = model.full_name(model.name_of(speaker))
+        return next(entry for entry in self.voices if entry.id == wanted)
+
     def check(self, aliases: Mapping[str, str]) -> None:
         """Raise a ValueError where an alias is of a speaker whom there is not, or hides one whom there is."""
         for alias, name in aliases.items():

@@ -171,9 +171,11 @@ def read_watch(table: Table) -> bool:
 def read_load(table: Table) -> bool | Literal["on demand"]:
     """When a model is loaded."""
     value = table.get("load")
+    if value is None:
+        return True
     if value == "on demand":
         return "on demand"
-    return True if value is None else value if isinstance(value, bool) else table.fail("load", LOAD)
+    return value if isinstance(value, bool) else table.fail("load", LOAD)
 
 
 def read_language(table: Table) -> str:

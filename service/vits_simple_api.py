@@ -133,7 +133,8 @@ def speaker_row(voice: VoiceEntry) -> dict[str, object]:
 def default_voice(host: Host) -> VoiceEntry:
     """Who speaks where a request names nobody."""
     default = host.voice(None)
-    return next(voice for voice in host.voices() if default and voice.id == default.id)
+    assert default is not None
+    return default
 
 
 def voice_of(voices: Sequence[VoiceEntry], number: int) -> VoiceEntry:

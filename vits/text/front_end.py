@@ -8,11 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from vits.errors import NothingToSay, UnknownLanguage, UnspeakableText
+from vits.errors import UnknownLanguage
 from vits.limits import language_of
 from vits.text import cleaners, markup, preparation, sentences
 from vits.text.dictionary import Dictionary
-from vits.text.preparation import MAX_CHARACTERS, MAX_SECONDS, MAX_SYMBOLS, NO_DICTIONARY, Prepared, Sentence, in_time
+from vits.text.preparation import (
+    MAX_CHARACTERS,
+    MAX_SECONDS,
+    MAX_SYMBOLS,
+    NO_DICTIONARY,
+    Prepared,
+    Sentence,
+    in_time,
+    readable,
+    silence_of,
+)
 from vits.text.sentences import NO_PAUSE_S, Piece
 
 
@@ -122,9 +132,7 @@ def prepared(
 
     """
     check = in_time(check, timeout_s)
-    text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
-    dropped.update(re.findall("[\ud800-\udfff]", text))
-    text = re.sub("[\ud800-\udfff]", "", text)
+    text = readable(text, dropped)
     outline = hidden.sub(lambda match: len(match[0]) * "x", text) if hidden else text
     spoken: list[Sentence] = []
     waiting = sentences.split(outline, MAX_CHARACTERS)[::-1]
@@ -140,9 +148,7 @@ def prepared(
             pause_s = piece.pause_s if reading is found[-1] else NO_PAUSE_S
             spoken.append(Sentence(reading.written, reading.written, reading.cleaned, reading.ids, pause_s))
     if not spoken:
-        if not any(character.isalnum() for character in text):
-            raise NothingToSay("there is nothing to say in this text")
-        raise UnspeakableText("nothing in this text can be spoken")
+        raise silence_of(text)
     return Prepared(tuple(spoken), dict(dropped))
 
 

@@ -253,6 +253,20 @@ def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
     return language
 
 
+def readable(text: str, dropped: Counter[str]) -> str:
+    """The text with one kind of line end and without halves of characters, which are counted in `dropped`."""
+    text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
+    dropped.update(re.findall("[\ud800-\udfff]", text))
+    return re.sub("[\ud800-\udfff]", "", text)
+
+
+def silence_of(text: str) -> UnspeakableText:
+    """The error of a text of which nothing was spoken: NothingToSay where it has no letters or digits."""
+    if any(character.isalnum() for character in text):
+        return UnspeakableText("nothing in this text can be spoken")
+    return NothingToSay("there is nothing to say in this text")
+
+
 def prepare(
     text: str,
     cleaner: str,
@@ -296,9 +310,7 @@ def prepare(
     preparation = _Preparation(
         front_end, symbols, normalize=normalize, add_blank=add_blank, check=check, pronunciations=pronunciations
     )
-    text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
-    preparation.dropped.update(re.findall("[\ud800-\udfff]", text))
-    text = pronunciations.take(re.sub("[\ud800-\udfff]", "", text))
+    text = pronunciations.take(readable(text, preparation.dropped))
     text = dictionary.apply(text, pronunciations, symbols)
     if normalize:
         text = unify(unify_numbers(markup.plain(laughs.without(text))))
@@ -310,7 +322,5 @@ def prepare(
             for sentence in preparation.sentences(slices.between(piece.start, piece.end), piece.pause_s)
         ]
     if not spoken:
-        if not any(character.isalnum() for character in text):
-            raise NothingToSay("there is nothing to say in this text")
-        raise UnspeakableText("nothing in this text can be spoken")
+        raise silence_of(text)
     return Prepared(tuple(spoken), dict(preparation.dropped))
