@@ -34,8 +34,8 @@ from service.process import allocator
 from vits import Voice, load_voice
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = {"enc_p": "encoder", "dp": "durations", "flow": "flow"}
-"""The network's modules, and what they are called here."""
+PARTS = {"_encoder": "encoder", "_durations": "durations", "_flow": "flow"}
+"""A voice's parts, and what they are called here."""
 GROWTH_LIMIT_BYTES = 100_000
 """An utterance's share of the growth above which a part counts as leaking; allocators' own ups and downs stay below."""
 WORDS = {
@@ -107,9 +107,8 @@ def load(settings: ModelSettings, precision: str, *, whole: bool) -> Voice:
 def watch(voice: Voice, probe: Probe) -> None:
     """Book the work of the voice's parts on them."""
     for name, part in PARTS.items():
-        module: nn.Module = getattr(voice._network, name)
-        call = "part" if name == "flow" else "forward"
-        setattr(module, call, probe.around(part, getattr(module, call)))
+        kind = type(getattr(voice, name))
+        setattr(kind, "__call__", probe.around(part, kind.__call__))
     decode = probe.around("decoder", voice._decoder.__call__)
     voice._decoded = lambda z, window, bias: decode(z, window, bias).numpy()  # type: ignore[method-assign]
 

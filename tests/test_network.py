@@ -11,7 +11,6 @@ from vits.network import (
     StochasticDurationPredictor,
     TextEncoder,
     inverse_spline,
-    use_products,
 )
 
 CHANNELS, GIN, LENGTH, PADDING = 8, 4, 13, 10
@@ -73,36 +72,6 @@ def test_flow_is_exact_under_padding(length: int) -> None:
     assert not result[:, :, length:].any()
 
 
-# Part of an utterance
-
-
-@pytest.mark.parametrize("products", [False, True])
-@pytest.mark.parametrize("speaker", [False, True])
-def test_the_flow_of_a_part_equals_that_of_the_whole(speaker: bool, products: bool) -> None:
-    block = flow(GIN if speaker else 0)
-    n_frames, size = 3 * block.reach + 5, block.reach // 2
-    z, g = torch.randn(1, CHANNELS, n_frames), torch.randn(1, GIN, 1) if speaker else None
-    expected = block(z, torch.ones(1, 1, n_frames), g)
-    if products:
-        use_products(block)
-    for start in range(n_frames):
-        for stop in {start + 1, min(start + size, n_frames), n_frames}:
-            before, after = min(block.reach, start), min(block.reach, n_frames - stop)
-            part = block.part(z[:, :, start - before : stop + after], before, after, g)
-            torch.testing.assert_close(part, expected[:, :, start:stop])
-
-
-def test_the_flow_reaches_as_far_as_it_says_and_no_further() -> None:
-    block = flow(0)
-    assert block.reach == 3 * 2 * 2  # 3 couplings with 2 convolutions of kernel size 5 each
-    z, mask = torch.randn(1, CHANNELS, 5 * block.reach), torch.ones(1, 1, 5 * block.reach)
-    frame = 2 * block.reach
-    changed = z.clone()
-    changed[:, :, frame] += 1
-    reached = (block(changed, mask) != block(z, mask)).any(dim=1)[0].nonzero()[:, 0]
-    assert (int(reached.min()), int(reached.max())) == (frame - block.reach, frame + block.reach)
-
-
 # The flows undo each other
 
 
@@ -141,28 +110,3 @@ def test_every_part_can_be_trained() -> None:
             if part is not stochastic or not name.startswith(unused):
                 assert weight.grad is not None, name
                 assert weight.grad.isfinite().all(), name
-
-
-# As matrix products
-
-
-@pytest.mark.parametrize(("kernel_size", "dilation", "groups"), [(1, 1, 1), (3, 1, 1), (5, 1, 1), (3, 9, 6), (3, 3, 6)])
-@pytest.mark.parametrize("length", [1, 2, LENGTH])
-def test_products_equal_convolutions(kernel_size: int, dilation: int, groups: int, length: int) -> None:
-    padding = dilation * (kernel_size - 1) // 2
-    out = 12 if groups == 1 else 6
-    convolutions = nn.Sequential(nn.Conv1d(6, out, kernel_size, 1, padding, dilation, groups))
-    x = torch.randn(1, 6, length)
-    expected = convolutions(x)
-    use_products(convolutions)
-    torch.testing.assert_close(convolutions(x), expected)
-
-
-def test_products_are_no_convolutions() -> None:
-    encoder = text_encoder()
-    use_products(encoder)
-    with torch.profiler.profile() as profile:
-        encoder(torch.randint(20, (1, LENGTH)), torch.ones(1, 1, LENGTH))
-    called = {event.key for event in profile.key_averages()}
-    assert "aten::addmm" in called
-    assert not [key for key in called if "conv" in key]

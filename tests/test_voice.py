@@ -228,35 +228,8 @@ def test_scales_and_speaker_change_the_sound(tiny: Voice) -> None:
         assert not np.array_equal(joined(tiny.stream(IDS, **change)), plain)
 
 
-@pytest.mark.parametrize("resblock", ["1", "2"])
-@pytest.mark.parametrize("speakers", [[], ["left", "right"]])
-def test_latents_in_blocks_equal_those_of_the_whole_flow(
-    speakers: list[str], resblock: str, make: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = {"use_sdp": False, "resblock": resblock, "resblock_dilation_sizes": [[1, 2, 3], [2, 6, 3]]}
-    data = {"n_speakers": len(speakers)}
-    voice = make(model=model, data=data, speakers=speakers, log_frames=-9.0)  # so that each id has one frame
-    for weight in voice._network.flow.parameters():
-        nn.init.normal_(weight, 0.0, 0.2)
-    monkeypatch.setattr(vits.voice, "FLOW_FRAMES", 50)
-    first = WINDOW_SIZES[0] + voice._decoder.context_frames
-    borders = [0, first, first + 50, first + 100, *(border + voice._network.flow.reach for border in (0, first))]
-    for n_frames in sorted({max(1, border + off) for border in borders for off in (-1, 0, 1)}):
-        synthesis = voice._checked(text_of(n_frames), len(speakers) // 2, 1.0, 0.0, 1.0, seed=n_frames)
-        latents, _ = voice._latents(synthesis)
-        assert latents.n_frames == n_frames
-        with torch.inference_mode():
-            z_p = latents.prior(0, n_frames)
-            expected = voice._network.flow(z_p, torch.ones(1, 1, n_frames), latents.encoded.g)
-        for window in voice._decoder.windows(n_frames):
-            z = voice._latents_for(window, latents)
-            reached = min(n_frames, window.start + window.frames + voice._decoder.context_frames)
-            torch.testing.assert_close(z[:, :, :reached], expected[:, :, :reached], atol=1e-5, rtol=1e-5)
-        assert latents.computed == n_frames
-
-
 def test_the_first_window_waits_for_the_latents_that_it_needs_alone(tiny: Voice) -> None:
-    latents, _ = tiny._latents(tiny._checked(text_of(300), 0, 1.0, 1.0, 1.0, seed=0))
+    latents, _ = tiny._latents(tiny._checked(text_of(300), 0, 1.0, 1.0, 1.0, seed=0), tiny._flow)
     tiny._latents_for(next(tiny._decoder.windows(latents.n_frames)), latents)
     assert latents.computed == WINDOW_SIZES[0] + tiny._decoder.context_frames
     assert latents.n_frames > 2 * latents.computed
@@ -354,7 +327,7 @@ def test_long_symbols_within_the_bound_are_spoken(make: Maker) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_sound_that_is_no_number_is_an_error_and_no_silence(precision: str, make: Maker) -> None:
     voice = make(precision)
-    voice._network.get_parameter("flow.flows.0.post.bias")[0] = torch.nan
+    voice._flow._couplings[0].bias[0] = torch.nan
     with pytest.raises(BrokenSound, match="something that is no number"):
         next(voice.stream(IDS))
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vits.kernels import Convolution
+from vits.kernels import Convolution, as_columns, silenced
 
 SLOPE = 0.1
 """Slope of every leaky ReLU but the one before the last convolution, which has PyTorch's default of 0.01."""
@@ -171,10 +171,10 @@ class _Block(NamedTuple):
         """
         for number, (*first, last) in enumerate(self.groups, start=1):
             if number > 1:
-                activated = _silenced(F.leaky_relu(x, SLOPE), inside)
+                activated = silenced(F.leaky_relu(x, SLOPE), inside)
             for conv in first:
                 activated, inside = conv(activated, slope=SLOPE), _cropped_slice(inside, conv.reach)
-                _silenced(activated, inside)
+                silenced(activated, inside)
             x, inside = _cropped(x, sum(conv.reach for conv in (*first, last))), _cropped_slice(inside, last.reach)
             if total is not None and number == len(self.groups):
                 return last(activated, into=total.add_(x))
@@ -218,7 +218,7 @@ class _Stage(NamedTuple):
         return y[..., start : start + x.shape[3] * self.rate - 2 * (start - self.trim)]
 
     def __call__(self, x: Tensor, inside: slice) -> Tensor:
-        activated, total = _silenced(F.leaky_relu(x, SLOPE), inside), None
+        activated, total = silenced(F.leaky_relu(x, SLOPE), inside), None
         for block in self.blocks:
             crop = self.reach - block.reach
             total = block(_cropped(x, crop), _cropped(activated, crop), _cropped_slice(inside, crop), total)
@@ -230,15 +230,6 @@ class _Stage(NamedTuple):
         longest = self.rate * (columns - 2 * self.context_before) + 2 * (self.context + self.reach)
         blocks = tuple(block.for_columns(longest - 2 * (self.reach - block.reach)) for block in self.blocks)
         return self._replace(up=self.up.for_columns(columns), blocks=blocks)
-
-
-def _silenced(x: Tensor, inside: slice) -> Tensor:
-    """Return x [1, C, 1, T] with the columns outside the utterance set to zero, in place."""
-    if inside.start > 0:
-        x[..., : inside.start] = 0
-    if inside.stop < x.shape[3]:
-        x[..., inside.stop :] = 0
-    return x
 
 
 def _cropped(x: Tensor, columns: int) -> Tensor:
@@ -351,42 +342,40 @@ class WindowedDecoder:
         return plan_windows(n_frames, self.window_sizes)
 
     def bias(self, g: Tensor | None) -> Tensor:
-        """Return the first convolution's bias [C] for speaker g [1, C, 1]: conditioning is an addition after it."""
+        """Return the first convolution's bias [C] for speaker g [G]: conditioning is an addition after it."""
         assert self._pre.bias is not None
         if g is None or self._cond is None:
             return self._pre.bias
-        spoken = F.linear(g[:, :, 0], self._cond.weight[:, :, 0], self._cond.bias)[0]
+        spoken = F.linear(g, self._cond.weight[:, :, 0], self._cond.bias)
         return (self._pre.bias.float() + spoken).to(self.dtype)
 
     def __call__(self, z: Tensor, window: Window, bias: Tensor) -> Tensor:
         """Return the window's useful samples, float32 [useful * hop] in [-1, 1].
 
         Args:
-            z: latents of the whole utterance, float32 [1, C, T].
+            z: latents of the whole utterance, float32 [T, C].
             window: one of `windows(T)`.
             bias: what `bias` returned for the speaker.
 
         """
-        n_frames, rate = z.shape[2], 1
+        n_frames, rate = len(z), 1
         x = self._window_of(z, window)
         x = self._pre._replace(bias=bias)(x)
         for stage in self._stages:
             x = F.leaky_relu(x, SLOPE, inplace=True)
-            x = stage.upsampled(_silenced(x, _inside(window, n_frames, rate, stage.context_before)))
+            x = stage.upsampled(silenced(x, _inside(window, n_frames, rate, stage.context_before)))
             rate *= stage.rate
             x = stage(x, _inside(window, n_frames, rate, stage.context + stage.reach))
-        x = _silenced(F.leaky_relu(x, inplace=True), _inside(window, n_frames, rate, self._stages[-1].context))
+        x = silenced(F.leaky_relu(x, inplace=True), _inside(window, n_frames, rate, self._stages[-1].context))
         return torch.tanh(self._post(x).float())[0, 0, 0, : window.useful * rate]
 
     def _window_of(self, z: Tensor, window: Window) -> Tensor:
         """Return the window's latents with their context [1, C, 1, T] in the decoder's dtype, zero outside z."""
-        x = z.new_zeros((1, 1, window.frames + 2 * self.context_frames, z.shape[1]), dtype=self.dtype).permute(
-            0, 3, 1, 2
-        )
+        rows = z.new_zeros((window.frames + 2 * self.context_frames, z.shape[1]), dtype=self.dtype)
         first = window.start - self.context_frames
-        start, stop = max(0, first), min(z.shape[2], first + x.shape[3])
-        x[0, :, 0, start - first : stop - first] = z[0, :, start:stop]
-        return x
+        start, stop = max(0, first), min(len(z), first + len(rows))
+        rows[start - first : stop - first] = z[start:stop]
+        return as_columns(rows)
 
     def _window_sizes(self) -> tuple[int, ...]:
         """Return the sizes at which no tensor of float32 is too large; the smallest size is always among them."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Convolution(NamedTuple):
@@ -60,6 +60,60 @@ class Convolution(NamedTuple):
         weight = weight.contiguous(memory_format=torch.channels_last)
         other = self._replace(weight=weight, bias=None if self.bias is None else self.bias.to(dtype))
         return other.for_columns(self.columns) if self.weight.is_mkldnn else other
+
+
+def as_columns(rows: Tensor) -> Tensor:
+    """Return [1, C, 1, T] in channels-last memory, without a copy, from rows [T, C]."""
+    return rows[None, None].permute(0, 3, 1, 2)
+
+
+def as_rows(columns: Tensor) -> Tensor:
+    """Return rows [T, C], without a copy, from [1, C, 1, T]."""
+    return columns[0, :, 0].t()
+
+
+def silenced(x: Tensor, inside: slice) -> Tensor:
+    """Return x [1, C, 1, T] with the columns outside a slice set to zero, in place."""
+    if inside.start > 0:
+        x[..., : inside.start] = 0
+    if inside.stop < x.shape[3]:
+        x[..., inside.stop :] = 0
+    return x
+
+
+class Product(NamedTuple):
+    """A convolution on rows as one matrix product, which has nothing to compile in float32."""
+
+    weight: Tensor
+    """[K * C_in, C_out]"""
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return [T, C_out] from x [T, C_in], zeros around it."""
+        taps = len(self.weight) // x.shape[1]
+        if taps > 1:
+            before = (taps - 1) // 2
+            padded = F.pad(x, (0, 0, before, taps - 1 - before))
+            x = padded.as_strided((len(x), taps * x.shape[1]), (x.shape[1], 1))
+        return torch.addmm(self.bias, x, self.weight)
+
+    def to(self, dtype: torch.dtype) -> "Product":
+        """Return it computing in dtype."""
+        return Product(self.weight.to(dtype), self.bias.to(dtype))
+
+
+def product(weight: Tensor, bias: Tensor) -> Product:
+    """Return the product for a convolution's weight [C_out, C_in, K] and bias [C_out]."""
+    return Product(weight.permute(2, 1, 0).flatten(0, 1).contiguous(), bias)
+
+
+def weights_of(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return a Conv1d's weight and bias; it is left without its weight."""
+    assert isinstance(conv, nn.Conv1d)
+    assert conv.bias is not None
+    weight = conv.weight.detach()
+    del conv.weight
+    return weight, conv.bias.detach()
 
 
 def _by_public_operators(

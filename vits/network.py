@@ -32,35 +32,6 @@ SPLINE_MIN = 1e-3
 """Least width, height and slope of a spline bin (Durkan et al., 2019, and the original's transforms.py)."""
 
 
-class ProductConv1d(nn.Conv1d):
-    """A Conv1d of one utterance as a sum of matrix products, one for each tap of its kernel.
-
-    oneDNN would compile a primitive for every length of x, and reorder the weights at every call; a matrix product
-    needs neither. Weights are kept as [K, C_out, C_in], or [K, C, 1] where each channel is on its own.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [1, C_out, T] from x [1, C_in, T]."""
-        padding, dilation = int(self.padding[0]), self.dilation[0]
-        source = F.pad(x, (padding, padding))[0] if padding else x[0]
-        taps = len(self.weight)
-        T = source.shape[1] - dilation * (taps - 1)
-        shifted = [source.narrow(1, dilation * tap, T) for tap in range(taps)]
-        assert self.bias is not None
-        y = self.bias[:, None]
-        for tap, part in zip(self.weight, shifted, strict=True):
-            y = torch.addmm(y, tap, part) if self.groups == 1 else torch.addcmul(y, tap, part)
-        return y[None]
-
-
-def use_products(module: nn.Module) -> None:
-    """Let the convolutions of a module run as matrix products, for inference; their weights are rearranged."""
-    for part in module.modules():
-        if type(part) is nn.Conv1d:
-            part.__class__ = ProductConv1d
-            part.weight = nn.Parameter(part.weight.detach().permute(2, 0, 1).contiguous(), requires_grad=False)
-
-
 class LayerNorm(nn.Module):
     """Layer normalisation over the channels of [B, C, T]."""
 
@@ -351,11 +322,6 @@ class WaveNet(nn.Module):
         if gin_channels:
             self.cond_layer = nn.Conv1d(gin_channels, 2 * channels * layers, 1)
 
-    @property
-    def reach(self) -> int:
-        """Frames on each side that one frame of the result depends on."""
-        return sum(int(layer.padding[0]) for layer in self.in_layers if isinstance(layer, nn.Conv1d))
-
     def forward(self, x: Tensor, mask: Tensor, g: Tensor | None = None) -> Tensor:
         """Return [B, C, T] from x [B, C, T], masked, and speaker g [B, C, 1]."""
         layers = len(self.in_layers)
@@ -387,11 +353,6 @@ class ResidualCouplingLayer(nn.Module):
         nn.init.zeros_(self.post.weight)
         nn.init.zeros_(self.post.bias)  # type: ignore[arg-type]  # this convolution has a bias
 
-    @property
-    def reach(self) -> int:
-        """Frames on each side that one frame of the shift depends on."""
-        return self.enc.reach
-
     def forward(self, z: Tensor, mask: Tensor, g: Tensor | None, reverse: bool) -> Tensor:
         """Return z [B, C, T] with its second half shifted; reverse undoes it."""
         z0, z1 = z.chunk(2, dim=1)
@@ -419,37 +380,11 @@ class ResidualCouplingBlock(nn.Module):
                 [ResidualCouplingLayer(channels, hidden_channels, kernel_size, layers, gin_channels), Flip()]
             )
 
-    @property
-    def reach(self) -> int:
-        """Frames on each side that one frame of the result depends on."""
-        return sum(coupling.reach for coupling in self._couplings())
-
     def forward(self, z: Tensor, mask: Tensor, g: Tensor | None = None, reverse: bool = True) -> Tensor:
         """Return decoder latents [B, C, T] for prior samples z [B, C, T], or the other way with reverse false."""
         couplings = self._couplings()
         for coupling in reversed(couplings) if reverse else couplings:
             z = coupling(z.flip(1), mask, g, reverse) if reverse else coupling(z, mask, g, reverse).flip(1)
-        return z
-
-    def part(self, z: Tensor, before: int, after: int, g: Tensor | None = None) -> Tensor:
-        """Return the decoder latents [1, C, T - before - after] for part of an utterance.
-
-        They are those of the whole utterance. Each coupling drops the context that the couplings after it do not need.
-
-        Args:
-            z: prior samples [1, C, T] with frames of context on both sides.
-            before: how many there are before the part: `reach`, or fewer where the utterance begins with them.
-            after: how many there are after it: `reach`, or fewer where the utterance ends with them.
-            g: the speaker [1, C, 1].
-
-        """
-        reach = self.reach
-        for coupling in reversed(self._couplings()):
-            z = coupling(z.flip(1), z.new_ones(1, 1, z.shape[2]), g, True)
-            reach -= coupling.reach
-            dropped_before, dropped_after = max(0, before - reach), max(0, after - reach)
-            z = z[:, :, dropped_before : z.shape[2] - dropped_after]
-            before, after = before - dropped_before, after - dropped_after
         return z
 
     def _couplings(self) -> list["ResidualCouplingLayer"]:

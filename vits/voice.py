@@ -10,24 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vits.config import Config
 from vits.decoder import Window, WindowedDecoder
+from vits.encoding import RowDurations, RowEncoder, RowStochasticDurations
 from vits.errors import BadRequest, BrokenCheckpoint, BrokenSound, RunawayLength, UnknownSpeaker
+from vits.flow import BlockedFlow
 from vits.formats import open_model
 from vits.limits import DEFAULTS, MAX_SEED, PRECISIONS, RANGES
-from vits.network import Network, StochasticDurationPredictor, use_products
+from vits.network import Network, StochasticDurationPredictor
 from vits.text import MAX_SECONDS, NO_DICTIONARY, Dictionary, Prepared
 from vits.text.front_end import CleanerFrontEnd
 
 LEAST_BFLOAT16_SNR_DB = 30.0
 """The signal-to-noise ratio of bfloat16 against float32 below which "auto" stays with float32."""
-
-FLOW_FRAMES = 256
-"""Frames of latents that are computed at once after the first window's. More at a time means less context that is
-computed twice, and a longer wait for the others."""
 
 MAX_IDS = 2048
 """Longest sequence of ids, blanks included: about 80 seconds of speech. Attention's memory grows with its square."""
@@ -186,12 +185,17 @@ class Voice(Profile):
     """A loaded checkpoint; a synthesis changes nothing in it."""
 
     def __init__(self, config: Config, network: Network, precision: str = "auto") -> None:
-        """Take over the network, whose decoder is rebuilt and cannot run by itself afterwards."""
+        """Take over the network, whose parts are rebuilt and cannot run by themselves afterwards."""
         super().__init__(config, 1 if network.emb_g is None else network.emb_g.num_embeddings)
-        self._network = network
+        self._speaker_table = None if network.emb_g is None else network.emb_g.weight
+        self._encoder = RowEncoder(network.enc_p)
+        self._durations: RowStochasticDurations | RowDurations
+        if isinstance(network.dp, StochasticDurationPredictor):
+            self._durations = RowStochasticDurations(network.dp)
+        else:
+            self._durations = RowDurations(network.dp)
         self._decoder = WindowedDecoder(network.dec)
-        del network.dec
-        use_products(network)
+        self._flow = BlockedFlow(network.flow, self._decoder.window_sizes[0] + self._decoder.context_frames)
         for _ in self.settle(precision):
             pass
 
@@ -201,20 +205,22 @@ class Voice(Profile):
         return Profile(self._config, self._n_speakers)
 
     def settle(self, precision: str) -> Iterator[None]:
-        """Let a decoder in float32 compute in a precision from now on; each step takes no longer than a short window.
+        """Let a voice in float32 compute in a precision from now on; each step takes no longer than a short window.
 
         The steps run the network where the precision is "auto": those of a voice that is loaded beside others belong
         where these are computed.
         """
         if precision == "bfloat16" or (precision == "auto" and has_bfloat16()):
-            rough = self._decoder.to(torch.bfloat16)
+            decoder, flow = self._decoder.to(torch.bfloat16), self._flow.to(torch.bfloat16)
             yield
-            if precision == "bfloat16" or (yield from self._sounds_the_same(rough)):
-                self._decoder = rough
+            if precision == "bfloat16":
+                self._decoder, self._flow = decoder, flow
+            else:
+                yield from self._settle_by_sound(decoder, flow)
 
     @property
     def precision(self) -> str:
-        """What the decoder computes in: "float32" or "bfloat16"."""
+        """What the decoder, and the flow where that sounds the same, compute in: "float32" or "bfloat16"."""
         return str(self._decoder.dtype).removeprefix("torch.")
 
     @property
@@ -228,7 +234,9 @@ class Voice(Profile):
         return sum(tensor.numel() for tensor in self._parameters())
 
     def _parameters(self) -> list[Tensor]:
-        return [*self._network.parameters(), *self._decoder.parameters()]
+        table = [] if self._speaker_table is None else [self._speaker_table]
+        parts = (self._encoder, self._durations, self._flow, self._decoder)
+        return [*table, *(tensor for part in parts for tensor in part.parameters())]
 
     def durations(
         self,
@@ -277,7 +285,8 @@ class Voice(Profile):
 
     def _windows(self, synthesis: "_Synthesis") -> Iterator[Samples]:
         # Inference mode belongs to a thread, so a generator must leave it before it yields.
-        latents, bias = self._latents(synthesis)
+        latents, g = self._latents(synthesis, self._flow)
+        bias = self._decoder.bias(g)
         for window in self._decoder.windows(latents.n_frames):
             yield self._decoded(self._latents_for(window, latents), window, bias)
 
@@ -289,42 +298,36 @@ class Voice(Profile):
         return samples
 
     @torch.inference_mode()
-    def _latents(self, synthesis: "_Synthesis") -> tuple["_Latents", Tensor]:
-        """Return the latents of an utterance, none computed yet, and the decoder's bias for its speaker."""
+    def _latents(self, synthesis: "_Synthesis", flow: BlockedFlow) -> tuple["_Latents", Tensor | None]:
+        """Return the latents of an utterance, none computed yet, and its speaker's embedding [G]."""
         source = _noise_source(synthesis.seed)
         encoded = self._encoded(synthesis, source)
         symbols = torch.arange(len(encoded.durations)).repeat_interleave(encoded.durations)
-        noise = torch.randn((*encoded.m_p.shape[:2], len(symbols)), generator=source)
-        latents = _Latents(encoded, symbols, noise, synthesis.noise_scale, torch.empty_like(noise))
-        return latents, self._decoder.bias(encoded.g)
+        noise = torch.randn((1, encoded.mean.shape[1], len(symbols)), generator=source)[0].t()
+        deviation = torch.exp(encoded.log_deviation) * synthesis.noise_scale
+        z = torch.empty(noise.shape)
+        latents = _Latents(encoded.mean, deviation, symbols, noise, flow.spoken_by(encoded.g), z)
+        return latents, encoded.g
 
     @torch.inference_mode()
     def _latents_for(self, window: Window, latents: "_Latents") -> Tensor:
-        """Return the latents [1, C, T] of an utterance, computed as far as the window and its context reach."""
+        """Return the latents [T, C] of an utterance, computed as far as the window and its context reach."""
         wanted = min(latents.n_frames, window.start + window.frames + self._decoder.context_frames)
-        start, flow = latents.computed, self._network.flow
-        if start < wanted:
-            stop = min(latents.n_frames, max(wanted, start + FLOW_FRAMES)) if start else wanted
-            before, after = min(flow.reach, start), min(flow.reach, latents.n_frames - stop)
-            z_p = latents.prior(start - before, stop + after)
-            latents.z[:, :, start:stop] = flow.part(z_p, before, after, latents.encoded.g)
-            latents.computed = stop
+        while latents.computed < wanted:
+            latents.compute_block()
         return latents.z
 
     @torch.inference_mode()
     def _encoded(self, synthesis: "_Synthesis", source: torch.Generator) -> "_Encoded":
         """Return what the text encoder and the duration predictor make of the ids."""
-        network, n_ids = self._network, len(synthesis.ids)
-        g = None if network.emb_g is None else network.emb_g(torch.tensor([synthesis.speaker]))[:, :, None]
-        mask = torch.ones(1, 1, n_ids)
-        x, m_p, logs_p = network.enc_p(torch.tensor([synthesis.ids]), mask)
-        if isinstance(network.dp, StochasticDurationPredictor):
-            noise = torch.randn((1, 2, n_ids), generator=source) * synthesis.noise_scale_w
-            log_durations = network.dp(x, mask, noise, g)
-        else:
-            log_durations = network.dp(x, mask, g)
-        frames = torch.ceil(torch.exp(log_durations) * synthesis.length_scale)[0, 0]
-        return _Encoded(m_p, logs_p, _bounded(frames, synthesis.length_scale), g)
+        g = None if self._speaker_table is None else self._speaker_table[synthesis.speaker]
+        prior = self._encoder(torch.tensor(synthesis.ids))
+        noise = None
+        if self._config.shape.use_sdp:
+            noise = torch.randn((1, 2, len(synthesis.ids)), generator=source)[0] * synthesis.noise_scale_w
+        log_durations = self._durations(prior.hidden, noise, g)
+        frames = torch.ceil(torch.exp(log_durations) * synthesis.length_scale)
+        return _Encoded(prior.mean, prior.log_deviation, _bounded(frames, synthesis.length_scale), g)
 
     def _checked(
         self,
@@ -352,25 +355,32 @@ class Voice(Profile):
             _whole("seed", seed, MAX_SEED),
         )
 
-    def _sounds_the_same(self, rough: WindowedDecoder) -> Generator[None, None, bool]:
-        """Whether the decoder in bfloat16 is close enough to itself in float32, on two short windows."""
+    def _settle_by_sound(self, decoder: WindowedDecoder, flow: BlockedFlow) -> Iterator[None]:
+        """Take over a decoder, and then a flow, in bfloat16, as long as two short windows stay close to float32's."""
         ids = tuple(number % len(self._config.symbols) for number in range(48))
+        synthesis = _Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0)
         try:
-            latents, bias = self._latents(_Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0))
+            expected = yield from self._trial(synthesis, self._decoder, self._flow)
+            if _snr_db(expected, (yield from self._trial(synthesis, decoder, self._flow))) < LEAST_BFLOAT16_SNR_DB:
+                return
+            self._decoder = decoder
+            if _snr_db(expected, (yield from self._trial(synthesis, decoder, flow))) >= LEAST_BFLOAT16_SNR_DB:
+                self._flow = flow
         except RunawayLength:  # These ids are not speech; a voice may refuse them and still be sound.
-            return False
-        rough_bias = bias.to(torch.bfloat16)
-        signal = noise = 0.0
-        for window in islice(self._decoder.windows(latents.n_frames), 2):
+            return
+
+    def _trial(
+        self, synthesis: "_Synthesis", decoder: WindowedDecoder, flow: BlockedFlow
+    ) -> Generator[None, None, Tensor]:
+        """Return the samples of the first two windows by that decoder and flow, one step each."""
+        latents, g = self._latents(synthesis, flow)
+        bias, made = decoder.bias(g), []
+        for window in islice(decoder.windows(latents.n_frames), 2):
             yield
             z = self._latents_for(window, latents)
             with torch.inference_mode():
-                expected = self._decoder(z, window, bias)
-                signal += float(expected.square().sum())
-            yield
-            with torch.inference_mode():
-                noise += float((rough(z, window, rough_bias) - expected).square().sum())
-        return noise == 0 or (signal > 0 and 10 * math.log10(signal / noise) >= LEAST_BFLOAT16_SNR_DB)
+                made.append(decoder(z, window, bias))
+        return torch.cat(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,25 +399,31 @@ class _Synthesis:
 class _Encoded:
     """An utterance after the text encoder and the duration predictor."""
 
-    m_p: Tensor
-    logs_p: Tensor
+    mean: Tensor
+    """float32 [S, C]: the prior's for each id."""
+    log_deviation: Tensor
     durations: Tensor
-    """int64 [T], the frames of each id."""
+    """int64 [S], the frames of each id."""
     g: Tensor | None
+    """[G], the speaker's embedding."""
 
 
 @dataclass(slots=True)
 class _Latents:
     """The latents of an utterance, which are computed block by block as the windows want them."""
 
-    encoded: _Encoded
+    mean: Tensor
+    """[S, C]: the prior's for each id."""
+    deviation: Tensor
+    """[S, C], the scale of the noise included."""
     symbols: Tensor
-    """int64 [T], the symbol that each frame belongs to."""
+    """int64 [T], the id that each frame belongs to, by its place."""
     noise: Tensor
-    """[1, C, T], drawn at once, so that it does not depend on the blocks."""
-    noise_scale: float
+    """[T, C], drawn at once, so that it does not depend on the blocks."""
+    flow: BlockedFlow
+    """For the utterance's speaker."""
     z: Tensor
-    """[1, C, T], of which the first `computed` frames are there."""
+    """[T, C], of which the first `computed` frames are there."""
     computed: int = 0
 
     @property
@@ -416,16 +432,25 @@ class _Latents:
         return len(self.symbols)
 
     def prior(self, start: int, stop: int) -> Tensor:
-        """Return samples of the prior [1, C, stop - start] for some of the frames."""
-        m_p, logs_p = (x[:, :, self.symbols[start:stop]] for x in (self.encoded.m_p, self.encoded.logs_p))
-        noise: Tensor = self.noise[:, :, start:stop]
-        return m_p + noise * torch.exp(logs_p) * self.noise_scale
+        """Return samples of the prior [stop - start, C] for some of the frames."""
+        symbols = self.symbols[start:stop]
+        return torch.addcmul(self.mean[symbols], self.noise[start:stop], self.deviation[symbols])
+
+    def compute_block(self) -> None:
+        """Compute the next block."""
+        block = self.flow.next_block(self.computed, self.n_frames)
+        start, stop = self.flow.span(block)
+        first, last = max(start, 0), min(stop, self.n_frames)
+        z_p = F.pad(self.prior(first, last), (0, 0, first - start, stop - last))
+        end = min(block.start + block.frames, self.n_frames)
+        self.z[block.start : end] = self.flow(z_p, block, self.n_frames)[: end - block.start]
+        self.computed = end
 
 
 def warm_up(voice: Voice, speaker: int) -> None:
-    """Compile and page in what a first request would otherwise wait for: some blanks, long enough for every window."""
+    """Compile and page in what a first request would otherwise wait for: every length of window, block and piece."""
     with suppress(RunawayLength):  # Such a text is no speech; a voice may refuse it and still be sound.
-        for _ in voice.stream([0] * 64, speaker=speaker, noise_scale_w=0.0, length_scale=4.0):
+        for _ in voice.stream([0] * 96, speaker=speaker, noise_scale_w=0.0, length_scale=4.0):
             pass
 
 
@@ -433,6 +458,14 @@ def has_bfloat16() -> bool:
     """Whether this CPU multiplies matrices of bfloat16 in hardware; others convert back and forth and gain nothing."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _snr_db(expected: Tensor, samples: Tensor) -> float:
+    """Return the signal-to-noise ratio of samples; infinite where nothing differs."""
+    signal, noise = float(expected.square().sum()), float((samples - expected).square().sum())
+    if not noise:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
 def _bounded(frames: Tensor, length_scale: float) -> Tensor:
