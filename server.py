@@ -255,7 +255,7 @@ class SpeechService:
         budget = (settings.memory_mb * 1_000_000, settings.idle_unload_s)
         self.residency = Residency(self.fetch, *budget, self.count_unload)
         """The weights of those that are in memory."""
-        self.turns = Turns(settings.threads, settings.max_waiting, torch.set_num_threads)
+        self.turns = Turns(settings.threads, settings.max_waiting, set_threads)
         self.recordings = Recordings(settings.cache_mb * 1_000_000)
         self.ready = asyncio.Event()
         """Set when every model is loaded and the first is warm."""
@@ -554,6 +554,15 @@ class SpeechService:
 
 
 # Start and stop
+
+
+def set_threads(threads: int) -> None:
+    """Let the calling thread compute with so many, itself included, whatever another thread sets afterwards."""
+    torch.set_num_threads(threads)
+    # torch settles a thread's number when it first needs it, and takes the one that any thread set last. Loading would
+    # then start workers of its own, and OpenMP, with more workers than cores, lets those of inference sleep between any
+    # two operators: a first sound takes half as long again.
+    torch.get_num_threads()
 
 
 @asynccontextmanager

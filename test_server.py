@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy
 import pytest
+import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -482,6 +483,19 @@ async def test_a_cancelled_turn_lasts_until_the_thread_is_done() -> None:
     assert events == ["first begins", "first ends", "second"]
     assert cancelled.cancelled()
     await turns.close()
+
+
+@pytest.mark.anyio
+async def test_loading_computes_with_one_thread_beside_an_inference_of_more() -> None:
+    before = torch.get_num_threads()
+    turns = server.Turns(threads=3, max_waiting=1, set_threads=server.set_threads)
+    try:
+        await turns.start()
+        assert await turns.load(torch.get_num_threads) == 1
+        assert await turns.infer(torch.get_num_threads) == 3
+    finally:
+        await turns.close()
+        torch.set_num_threads(before)
 
 
 def test_slow_text_work_keeps_nobody_else_waiting(slow_client: TestClient, counters: Counters) -> None:
