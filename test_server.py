@@ -436,6 +436,23 @@ async def test_a_short_request_does_not_wait_for_a_long_one(slow_app: Starlette,
 
 
 @pytest.mark.anyio
+async def test_streams_that_are_ahead_of_their_players_wait_for_a_new_request(
+    slow_app: Starlette, counters: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlowVoice, "sample_rate_hz", 160)  # so that a window lasts a second
+    async with running(slow_app):
+        streams = [asyncio.create_task(get(slow_app, "|".join(text * 5))) for text in "ab"]
+        await until(lambda: all(counters.windows.count(text) >= SENTENCE_WINDOWS for text in "ab"))
+        assert await get(slow_app, "s") == 200
+        order = "".join(counters.texts_in_order)
+        between = order[order.index("s") : order.rindex("s")].split("s")
+        assert len(between) == SENTENCE_WINDOWS
+        # Of the two streams one may get a turn while the new window is on its way to its client.
+        assert max(map(len, between)) <= 1, order
+        assert await asyncio.gather(*streams) == [200, 200]
+
+
+@pytest.mark.anyio
 async def test_a_client_that_leaves_costs_no_more_than_its_window(slow_app: Starlette, counters: Counters) -> None:
     async with running(slow_app) as service:
         leaving = asyncio.Event()
