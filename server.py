@@ -11,10 +11,11 @@
     GET  /metrics                counts and times for Prometheus
     GET  /openapi.json           every route, parameter and answer, for programs; /docs shows it to people
 
-Limits: one process, one inference at a time. Requests take turns window by window, first come, first served; at most
-`max_waiting` recordings are made at once, the rest get 503 with Retry-After. Equal requests share one recording, which
-is kept while the cache has room; one without readers costs no more than the window under way. Memory is bounded by
-`cache_mb` and `max_waiting` recordings of `max_audio_s`, however slowly clients read. Users' text is never logged.
+Limits: one process, one inference at a time. Requests take turns window by window: the next is for the one whose sound
+would end first if it were played. At most `max_waiting` recordings are made at once, the rest get 503 with Retry-After.
+Equal requests share one recording, which is kept while the cache has room; one without readers costs no more than the
+window under way. Memory is bounded by `cache_mb` and `max_waiting` recordings of `max_audio_s`, however slowly clients
+read. Users' text is never logged.
 """
 
 import asyncio
@@ -255,7 +256,7 @@ class SpeechService:
         budget = (settings.memory_mb * 1_000_000, settings.idle_unload_s)
         self.residency = Residency(self.fetch, *budget, self.count_unload)
         """The weights of those that are in memory."""
-        self.turns = Turns(settings.threads, settings.max_waiting, torch.set_num_threads)
+        self.turns = Turns(settings.threads, settings.max_waiting, set_threads)
         self.recordings = Recordings(settings.cache_mb * 1_000_000)
         self.ready = asyncio.Event()
         """Set when every model is loaded and the first is warm."""
@@ -452,7 +453,7 @@ class SpeechService:
                 recording.headers |= dropped_headers(prepared.dropped)
                 encoder = audio.Encoder(speech.format, rate_hz)
                 async with self.residency.lease(speech.model) as voice:
-                    async for window in self.windows(speech, voice, prepared, stopwatch):
+                    async for window in self.windows(recording, speech, voice, prepared, stopwatch):
                         sound_s = len(window) / rate_hz
                         self.metrics.audio_s.inc(sound_s)
                         if recording.sound_s + sound_s > self.settings.max_audio_s:
@@ -492,7 +493,7 @@ class SpeechService:
             raise
 
     async def windows(
-        self, speech: Speech, voice: Voice, prepared: Prepared, stopwatch: Stopwatch
+        self, recording: Recording, speech: Speech, voice: Voice, prepared: Prepared, stopwatch: Stopwatch
     ) -> AsyncIterator[audio.Pcm]:
         """The speech as 16-bit samples, one window each; every window waits for its turn."""
         if not prepared.sentences:
@@ -507,7 +508,7 @@ class SpeechService:
                 seed=(speech.seed + index) % (MAX_SEED + 1),
             )
             window = partial(stopwatch.time, partial(next, stream, None))
-            while (samples := await self.turns.infer(window)) is not None:
+            while (samples := await self.turns.infer(window, recording.spare_s)) is not None:
                 yield audio.pcm16(samples)
             if index + 1 < len(prepared.sentences):
                 yield numpy.zeros(round(sentence.pause_s * voice.sample_rate_hz), numpy.int16)
@@ -554,6 +555,15 @@ class SpeechService:
 
 
 # Start and stop
+
+
+def set_threads(threads: int) -> None:
+    """Let the calling thread compute with so many, itself included, whatever another thread sets afterwards."""
+    torch.set_num_threads(threads)
+    # torch settles a thread's number when it first needs it, and takes the one that any thread set last. Loading would
+    # then start workers of its own, and OpenMP, with more workers than cores, lets those of inference sleep between any
+    # two operators: a first sound takes half as long again.
+    torch.get_num_threads()
 
 
 @asynccontextmanager

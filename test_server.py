@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
+import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -434,6 +436,23 @@ async def test_a_short_request_does_not_wait_for_a_long_one(slow_app: Starlette,
 
 
 @pytest.mark.anyio
+async def test_streams_that_are_ahead_of_their_players_wait_for_a_new_request(
+    slow_app: Starlette, counters: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlowVoice, "sample_rate_hz", 160)  # so that a window lasts a second
+    async with running(slow_app):
+        streams = [asyncio.create_task(get(slow_app, "|".join(text * 5))) for text in "ab"]
+        await until(lambda: all(counters.windows.count(text) >= SENTENCE_WINDOWS for text in "ab"))
+        assert await get(slow_app, "s") == 200
+        order = "".join(counters.texts_in_order)
+        between = order[order.index("s") : order.rindex("s")].split("s")
+        assert len(between) == SENTENCE_WINDOWS
+        # Of the two streams one may get a turn while the new window is on its way to its client.
+        assert max(map(len, between)) <= 1, order
+        assert await asyncio.gather(*streams) == [200, 200]
+
+
+@pytest.mark.anyio
 async def test_a_client_that_leaves_costs_no_more_than_its_window(slow_app: Starlette, counters: Counters) -> None:
     async with running(slow_app) as service:
         leaving = asyncio.Event()
@@ -465,6 +484,61 @@ async def test_cancelled_requests_never_let_two_inferences_run_at_once(slow_app:
     assert counters.most_running == 1
 
 
+async def order_of_turns(*asked: tuple[str, float], cancelled: str = "", pause_s: float = 0.0) -> str:
+    """The names of jobs in the order of their turns, where all wait for an earlier one, each with its time to spare."""
+    turns = server.Turns(threads=1, max_waiting=1)
+    order: list[str] = []
+    under_way = threading.Event()
+    jobs: dict[str, asyncio.Task[Any]] = {"": asyncio.create_task(turns.infer(under_way.wait))}
+    await asyncio.sleep(0)
+    for name, spare_s in asked:
+        jobs[name] = asyncio.create_task(turns.infer(partial(order.append, name), spare_s))
+        await asyncio.sleep(pause_s)
+    if cancelled:
+        jobs[cancelled].cancel()
+    under_way.set()
+    await asyncio.gather(*jobs.values(), return_exceptions=True)
+    await turns.close()
+    return "".join(order)
+
+
+@pytest.mark.anyio
+async def test_the_next_turn_is_for_the_one_that_can_wait_least() -> None:
+    assert await order_of_turns(("a", 9.0), ("b", 5.0), ("c", -1.0), ("d", 7.0)) == "cbda"
+
+
+@pytest.mark.anyio
+async def test_those_that_can_wait_as_long_come_in_the_order_of_asking() -> None:
+    assert await order_of_turns(("a", 0.0), ("b", 0.0), ("c", 0.0)) == "abc"
+
+
+@pytest.mark.anyio
+async def test_what_could_wait_comes_before_what_is_asked_for_when_its_time_is_over() -> None:
+    assert await order_of_turns(("a", 0.01), ("b", 0.0), ("c", 0.0), pause_s=0.02) == "abc"
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_job_leaves_the_queue_to_the_others() -> None:
+    assert await order_of_turns(("a", 0.0), ("b", 0.0), ("c", 0.0), cancelled="b") == "ac"
+
+
+@pytest.mark.anyio
+async def test_a_turn_that_comes_with_the_cancellation_goes_to_the_next() -> None:
+    turns = server.Turns(threads=1, max_waiting=1)
+
+    async def infer_and_cancel_the_next() -> None:
+        await turns.infer(lambda: None)
+        called.cancel()
+
+    first = asyncio.create_task(infer_and_cancel_the_next())
+    await asyncio.sleep(0)
+    called, last = asyncio.create_task(turns.infer(lambda: "called")), asyncio.create_task(turns.infer(lambda: "last"))
+    assert await asyncio.wait_for(last, 10) == "last"
+    await first
+    assert called.cancelled()
+    await turns.close()
+
+
 @pytest.mark.anyio
 async def test_a_cancelled_turn_lasts_until_the_thread_is_done() -> None:
     turns = server.Turns(threads=1, max_waiting=1)
@@ -482,6 +556,19 @@ async def test_a_cancelled_turn_lasts_until_the_thread_is_done() -> None:
     assert events == ["first begins", "first ends", "second"]
     assert cancelled.cancelled()
     await turns.close()
+
+
+@pytest.mark.anyio
+async def test_loading_computes_with_one_thread_beside_an_inference_of_more() -> None:
+    before = torch.get_num_threads()
+    turns = server.Turns(threads=3, max_waiting=1, set_threads=server.set_threads)
+    try:
+        await turns.start()
+        assert await turns.load(torch.get_num_threads) == 1
+        assert await turns.infer(torch.get_num_threads) == 3
+    finally:
+        await turns.close()
+        torch.set_num_threads(before)
 
 
 def test_slow_text_work_keeps_nobody_else_waiting(slow_client: TestClient, counters: Counters) -> None:

@@ -3,7 +3,7 @@
 How long the start takes until it is ready, the most resident memory that the server ever has while clients ask all
 models for all three languages, and what the clients are answered. With --limit-mb the server lives in a control group
 of that much memory, without swap, and the kernel's kills are counted; that takes root and control groups of version
-1.
+1. What the models alone take: --precision bfloat16 --cache-mb 0 --minutes 0 --requests 1000.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.full_size import WORDS, sentence, write_settings
-from bench.load import CHARACTERS, Parameters, ask_for, sample_rate_hz
+from bench.load import CHARACTERS, PRECISIONS, Parameters, ask_for, sample_rate_hz
 from bench.report import arguments, install_extras, say, spread, table, write
 from bench.serving import serve
 
@@ -77,13 +77,15 @@ def every_language(models: int) -> Callable[[], Parameters]:
     return request
 
 
-def measure(settings: Path, models: int, clients: int, seconds: float, group: Path | None) -> dict[str, Any]:
-    """Return memory, answers and, in a group, what the kernel counted."""
+def measure(
+    settings: Path, models: int, clients: int, seconds: float, group: Path | None, least: int
+) -> dict[str, Any]:
+    """Return memory, answers (at least so many) and, in a group, what the kernel counted."""
     with serve(settings, group=group) as server:
         ready_mb = server.resident_mb
         requests, rate = every_language(models), sample_rate_hz(server)
         try:
-            answers, _ = asyncio.run(ask_for(server, clients, seconds, requests, rate))
+            answers, _ = asyncio.run(ask_for(server, clients, seconds, requests, rate, least))
         except SystemExit as error:
             raise SystemExit(
                 f"{error}" if group is None else f"{error}; the kernel counted {group_report(group)}"
@@ -92,6 +94,7 @@ def measure(settings: Path, models: int, clients: int, seconds: float, group: Pa
         result = {
             "ready_s": server.ready_s,
             "ready_mb": ready_mb,
+            "after_mb": server.resident_mb,
             "peak_mb": server.peak_mb,
             "statuses": statuses,
             "first_s": spread((answer.first_s for answer in answers if answer.status == 200), 0.5),
@@ -105,23 +108,29 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=5)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--requests", type=int, default=1, help="the fewest, if that takes longer")
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
+    parser.add_argument("--cache-mb", type=int, help="memory for finished recordings, if not the server's default")
     parser.add_argument("--starts", type=int, default=3, help="how many times it is started; the median counts")
     parser.add_argument("--limit-mb", type=int, help="MiB of memory, without swap; default: no limit")
     options = parser.parse_args()
     install_extras()
     with tempfile.TemporaryDirectory() as folder:
         say(f"Writing {options.models} models")
-        settings = write_settings(Path(folder), options.threads, options.models, voice=options.voice)
+        settings = write_settings(
+            Path(folder), options.threads, options.models, options.precision, options.voice, options.cache_mb
+        )
         starts_s = []
         for _ in range(options.starts - 1):
             with serve(settings) as server:
                 starts_s.append(server.ready_s)
         with nullcontext() if options.limit_mb is None else control_group(options.limit_mb) as group:
-            result = measure(settings, options.models, options.clients, options.minutes * 60, group)
+            result = measure(settings, options.models, options.clients, options.minutes * 60, group, options.requests)
     result["starts_s"] = [*starts_s, result["ready_s"]]
     rows = [
         ("start to ready, s, median", spread(result["starts_s"], 0.5)),
         ("RSS when ready, MB", result["ready_mb"]),
+        ("RSS after the last answer, MB", result["after_mb"]),
         ("peak RSS, MB", result["peak_mb"]),
         ("peak RSS, GiB", result["peak_mb"] * 1e6 / 2**30),
         ("answers", ", ".join(f"{count} x {status}" for status, count in result["statuses"].items())),

@@ -96,9 +96,12 @@ def write_settings(
 
 def voice_files(folder: Path) -> tuple[Path, Path]:
     """Return the checkpoint and the config in a folder."""
-    checkpoints, configs = sorted(folder.resolve().glob("*.pth")), sorted(folder.resolve().glob("*.json"))
+    place = folder.resolve()
+    # A comparison writes its export beside the checkpoint.
+    checkpoints = sorted(place.glob("*.pth")) or sorted(place.glob("*.onnx"))
+    configs = sorted(place.glob("*.json"))
     if len(checkpoints) != 1 or len(configs) != 1:
-        raise SystemExit(f"{folder}: expected one .pth and one .json file")
+        raise SystemExit(f"{folder}: expected one .pth and one .json file, or one .onnx of Piper's and its .json")
     return checkpoints[0], configs[0]
 
 

@@ -28,7 +28,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options that all programs have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--voice", type=Path, help="a folder with one .pth and one .json, in place of a full-size model"
+        "--voice", type=Path, help="a folder with one .pth or .onnx and one .json, in place of a full-size model"
     )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of one inference")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder for results, bench/results if not given")

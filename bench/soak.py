@@ -1,14 +1,18 @@
-"""Memory over many requests: python -m bench.soak [--requests 1000] [--cases ours original ...].
+"""Memory over many requests: python -m bench.soak [--requests 1000] [--cases ours original ...] [--precision ...].
 
 Each case is a real server of its own with one full-size model, asked over HTTP for sentences of 10 to 80 characters,
 one after the other, the same ones in every case; the original with its cure is slow, and asked for 300 of them at
 most. Its resident memory is read after every request and drawn. The growth is that of the median of the last ten
-requests over that of the ten up to the 100th (or the first tenth, where there are fewer). Finished recordings are not
-kept here, since memory that is there to be filled is no leak: --cache-mb.
+requests over that of the ten up to the 100th (or the first tenth, where there are fewer); where there are more than
+1000, also of those up to the 1000th. Finished recordings are not kept here, since memory that is there to be filled is
+no leak: --cache-mb.
+
+For 5000 sentences of 1 to 45 words: --requests 5000 --cases ours --precision float32 bfloat16 --characters 4 230.
 """
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.full_size import sentences, write_settings
+from bench.load import PRECISIONS
 from bench.report import arguments, install_extras, progress, say, spread, table, write
 from bench.serving import jemalloc, serve
 
 ORIGINAL = "bench.original:create_app_from_environment"
-LEAST, MOST = 10, 80
-EARLY = 100
+CHARACTERS = (10, 80)
+EARLY, LATE = 100, 1000
 NEIGHBOURS = 10
 ARENAS = "narenas:2,background_thread:true"
 
@@ -96,9 +101,9 @@ def soak(case: Case, settings: Path, texts: list[str], limit_mb: float) -> dict[
         }
 
 
-def summary(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return what stands in the table of one case."""
-    memory = result["memory_mb"]
+def summary(result: Mapping[str, Any], requests: int | None = None) -> dict[str, float]:
+    """Return what stands in the table of one case, after all requests or so many."""
+    memory = result["memory_mb"][: None if requests is None else requests + 1]
     last = len(memory) - 1
     early = EARLY if last >= 2 * EARLY else max(1, last // 10)
     early_mb, late_mb = (spread(memory[max(1, n - NEIGHBOURS + 1) : n + 1], 0.5) for n in (early, last))
@@ -129,9 +134,7 @@ def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             axes.plot(len(memory) - 1, memory[-1], "x", color=line.get_color())
     axes.set(xlabel="requests for sentences of many lengths", xlim=(0, None))
     axes.set(ylabel="resident memory, MB", ylim=(0, None))
-    axes.set_title(
-        "One full-size VITS, float32" + "; × is where it was stopped" * any(r["stopped"] for r in results.values())
-    )
+    axes.set_title("One full-size VITS" + "; × is where it was stopped" * any(r["stopped"] for r in results.values()))
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
     figure.savefig(path, dpi=120)
@@ -147,19 +150,30 @@ def main() -> None:
     parser.add_argument(
         "--cache-mb", type=int, default=0, help="memory for finished recordings, which grows until full"
     )
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS[:1])
+    parser.add_argument("--characters", nargs=2, type=int, default=CHARACTERS, help="the shortest and the longest text")
     options = parser.parse_args()
     install_extras()
-    texts, results = sentences(options.requests, LEAST, MOST), {}
+    texts, results = sentences(options.requests, *options.characters), {}
     with tempfile.TemporaryDirectory() as folder:
-        settings = write_settings(Path(folder), options.threads, voice=options.voice, cache_mb=options.cache_mb)
-        for name in options.cases:
+        for precision, name in itertools.product(options.precision, options.cases):
+            settings = write_settings(
+                Path(folder), options.threads, precision=precision, voice=options.voice, cache_mb=options.cache_mb
+            )
             case = (CASES | ALLOCATORS)[name]
-            results[name] = {"title": case.title} | soak(case, settings, texts[: case.requests], options.limit_mb)
-            results[name]["summary"] = summary(results[name])
+            title = case.title if len(options.precision) == 1 else f"{case.title}, {precision}"
+            key = name if len(options.precision) == 1 else f"{name}, {precision}"
+            results[key] = {"title": title} | soak(case, settings, texts[: case.requests], options.limit_mb)
+            results[key]["summary"] = summary(results[key])
             write("soak", results, options.out)
     columns = ("", "ready, MB", "early: after", "MB", "late: after", "MB", "growth, %", "peak, MB", "RTF, median")
-    print(table(columns, [(result["title"], *result["summary"].values()) for result in results.values()]))
+    print(table(columns, [(result["title"], *row.values()) for result in results.values() for row in rows(result)]))
     draw(results, options.out / "soak.png")
+
+
+def rows(result: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Return the summaries of one case: at the end, and before that after LATE requests."""
+    return [*([summary(result, LATE)] if result["summary"]["last"] > LATE else []), result["summary"]]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ MOST_DEFAULT_THREADS = 8
 ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc")
 """The libraries that replace glibc's allocator when they are preloaded."""
 
-LOWEST_PRIORITY = 19
+LESS_URGENT = 10
+"""How much nicer a thread is that yields to others: Linux then gives it a tenth of a core that another wants whole."""
 
 PROC = Path("/proc")
 CPUS = Path("/sys/devices/system/cpu")
@@ -69,11 +70,12 @@ def resident_mb() -> float | str:
 
 
 def yield_to_others() -> None:
-    """Let the calling thread compute only where the process's other threads leave the cores to it."""
+    """Let the calling thread compute with little of the cores' time while the process's other threads want it all."""
     # Linux has a priority for each thread. Elsewhere, and where a sandbox forbids it, the thread stays as it is.
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + LESS_URGENT)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import suppress
@@ -30,6 +31,8 @@ PATIENCE_S = 30.0
 memory."""
 LEAST_PACE = 0.9
 """The slowest that a client may read for good, in seconds of sound per second; a player reads at 1."""
+HEAD_START_S = 1.0
+"""How much earlier than it was asked for a first window is due: it is short, and a listener waits for it."""
 CHARACTERS_NAMED = 32
 """How many dropped characters a header names."""
 ENTRY_BYTES = 6144
@@ -59,6 +62,7 @@ class Recording:
         self.body: bytes | bytearray = bytearray()
         self.sound_s = 0.0
         """Seconds of sound in the body."""
+        self.started_s = time.monotonic()
         self.finished = False
         self.error: BaseException | None = None
         self.readers = 0
@@ -74,6 +78,13 @@ class Recording:
     def bytes_per_s(self) -> float:
         """How many bytes a second of its sound takes, as far as it is made."""
         return len(self.body) / max(self.sound_s, 1.0)
+
+    @property
+    def spare_s(self) -> float:
+        """How long its next window can wait while someone plays it: less than no time before the first."""
+        if not self.sound_s:
+            return -HEAD_START_S
+        return max(0.0, self.started_s + self.sound_s - time.monotonic())
 
     def add(self, encoded: bytes, sound_s: float) -> None:
         """Put more bytes at its end, which hold that much sound."""

@@ -2,9 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from heapq import heappop, heappush
+from itertools import count
 from typing import TypeVar
 
 from service.errors import Refusal
@@ -14,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Turns:
-    """The one place where inference runs: a single thread, and a lock that is first come, first served."""
+    """The one place where inference runs: a single thread, and a queue for it, the most urgent first."""
 
     def __init__(
         self, threads: int, max_waiting: int, set_threads: Callable[[int], object] = lambda threads: None
@@ -23,7 +26,10 @@ class Turns:
         self.threads = threads
         self.max_waiting = max_waiting
         self.waiting = self.heads = self.taken = self.loads = 0
-        self._lock = asyncio.Lock()
+        self._taken = False
+        self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
+        """Those who wait for their turn: the time when each is due, a number that keeps their order, and its call."""
+        self._numbers = count()
         # One thread, always the same: a cancelled request cannot leave a second inference running beside the next,
         # and torch's pools and per-thread caches exist once.
         self._inference = ThreadPoolExecutor(1, "inference", set_threads, (threads,))
@@ -90,11 +96,41 @@ class Turns:
         finally:
             self.loads -= 1
 
-    async def infer(self, job: Callable[[], Result]) -> Result:
-        """What `job` returns, computed when its turn has come. A turn is one window of audio."""
-        async with self._lock:
+    async def infer(self, job: Callable[[], Result], spare_s: float = 0.0) -> Result:
+        """What `job` returns, computed when its turn has come. A turn is one window of audio.
+
+        The turn goes to the job that is due first, and one that can wait is due so much later: `spare_s`. As time
+        passes everything that waits becomes due before what is asked for then, so nothing waits for ever.
+        """
+        async with self._turn(time.monotonic() + spare_s):
             self.taken += 1
             return await self._finished(self._inference, job)
+
+    @asynccontextmanager
+    async def _turn(self, due_s: float) -> AsyncIterator[None]:
+        if self._taken:
+            call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heappush(self._queue, (due_s, next(self._numbers), call))
+            try:
+                await call
+            except asyncio.CancelledError:
+                if not call.cancelled():  # It was called and cancelled at once.
+                    self._call_next()
+                raise
+        self._taken = True
+        try:
+            yield
+        finally:
+            self._call_next()
+
+    def _call_next(self) -> None:
+        """Pass the turn on; it stays taken until no one waits, so that nobody comes between."""
+        while self._queue:
+            _, _, call = heappop(self._queue)
+            if not call.done():
+                call.set_result(None)
+                return
+        self._taken = False
 
     async def _finished(self, thread: ThreadPoolExecutor, job: Callable[[], Result]) -> Result:
         future = asyncio.get_running_loop().run_in_executor(thread, job)

@@ -90,10 +90,12 @@ def test_soak_reads_memory_after_every_request_and_draws_it(tmp_path: Path) -> N
 
 
 def test_soak_stops_what_takes_too_much_memory(tmp_path: Path) -> None:
-    options = ("--requests", "3", "--cases", "ours", "--limit-mb", "10")
+    options = ("--requests", "3", "--cases", "ours", "--limit-mb", "10", "--precision", "float32", "bfloat16")
     found = results("soak", *options, out=tmp_path, name="soak")
-    assert len(found["ours"]["memory_mb"]) == 2
-    assert found["ours"]["stopped"]
+    assert {*found} == {"ours, float32", "ours, bfloat16"}
+    for case in found.values():
+        assert len(case["memory_mb"]) == 2
+        assert case["stopped"]
 
 
 def test_load_counts_those_who_were_answered_and_those_refused(tmp_path: Path) -> None:
@@ -111,6 +113,23 @@ def test_load_measures_the_first_sound_of_a_stream(tmp_path: Path) -> None:
     assert all(2 <= answer["sound_s"] <= 10 for answer in found["float32"]["answers"])
 
 
+def test_load_measures_the_first_sound_beside_streams(tmp_path: Path) -> None:
+    options = ("beside-streams", "--utterances", "1", "--streams", "1", "--precision", "float32")
+    found = results("load", *options, out=tmp_path, name="beside_streams")
+    assert [row["answered"] for row in found.values()] == [1, 1]
+    beside = found["float32, beside 1 streams"]
+    assert beside["ratio"] == pytest.approx(beside["first_s"] / found["float32, alone"]["first_s"])
+    assert beside["gap_s"] > 0
+
+
+@pytest.mark.skipif(not os.access(load.CPU_GROUPS / "cpu.cfs_quota_us", os.W_OK), reason="needs root and cgroups v1")
+def test_a_group_has_the_cpu_time_of_so_many_cores_and_goes_at_the_end() -> None:
+    with load.cpu_group(1.5) as group:
+        quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        assert int(quota) / int(period) == 1.5
+    assert not group.exists()
+
+
 def test_load_measures_beside_a_busy_neighbour(tmp_path: Path) -> None:
     found = results("load", "neighbour", "--seconds", "0.5", out=tmp_path, name="neighbour")
     assert len(found) == 6
@@ -118,9 +137,11 @@ def test_load_measures_beside_a_busy_neighbour(tmp_path: Path) -> None:
 
 
 def test_five_asks_every_model_for_every_language(tmp_path: Path) -> None:
-    options = ("--models", "2", "--clients", "3", "--minutes", "0.02", "--starts", "1")
+    options = ("--models", "2", "--clients", "3", "--minutes", "0.02", "--starts", "1", "--requests", "7")
     found = results("five", *options, out=tmp_path, name="five")
     assert {*found["statuses"]} == {"200"}
+    assert found["statuses"]["200"] >= 7
+    assert found["after_mb"] > 0
     assert found["peak_mb"] >= found["ready_mb"] > 0
 
 
@@ -224,6 +245,14 @@ def test_growth_is_of_the_last_requests_over_those_at_the_hundredth() -> None:
     row = soak.summary({"memory_mb": memory, "rtf": [0.3], "peak_mb": 600.0})
     assert (row["early"], row["last"]) == (100, 1000)
     assert row["growth_percent"] == pytest.approx(10)
+
+
+def test_a_long_soak_has_a_row_after_a_thousand_requests_too() -> None:
+    memory = [400.0] + [500.0] * 999 + [550.0] * 4001
+    result: dict[str, Any] = {"memory_mb": memory, "rtf": [0.3], "peak_mb": 600.0}
+    result["summary"] = soak.summary(result)
+    assert [row["last"] for row in soak.rows(result)] == [1000, 5000]
+    assert [row["growth_percent"] for row in soak.rows(result)] == pytest.approx([0, 10])
 
 
 def test_throughput_counts_only_what_was_spoken() -> None:

@@ -1,7 +1,7 @@
-"""A checkpoint in small parts, to be carried to another machine: `python -m training.parts split mira FOLDER`.
+"""A checkpoint in small parts, to be carried to another machine: `python -m training.parts split kumo FOLDER`.
 
 It has the running average of the weights and the judges', in float16, and the step; the optimizers begin anew from it.
-`python -m training.parts join mira FOLDER` makes a checkpoint of the parts, from which `training.train` goes on.
+`python -m training.parts join kumo FOLDER` makes a checkpoint of the parts, from which `training.train` goes on.
 """
 
 import argparse

@@ -53,6 +53,13 @@ SHORT = (
     Stage("all", 1000, 2e-4, 4e-5),
 )
 """For a small voice's fine-tune by another teacher: an hour and a quarter of one core that has bfloat16."""
+OTHER_LANGUAGES = (
+    Stage("latents", 1000, 6e-4, 3e-4),
+    Stage("decoder", 2500, 3e-4, 1e-4),
+    Stage("text", 3000, 8e-4, 1.5e-4),
+    Stage("all", 1500, 2e-4, 4e-5),
+)
+"""From a voice of the same person, who is to speak more languages."""
 TWO_CORES = (
     Stage("autoencoder", 20000, 5e-4, 2e-4),
     Stage("contest", 10000, 2e-4, 1e-4),
@@ -190,7 +197,7 @@ FLITE_RMS = Teacher("flite", "rms", "en")
 MEI = Teacher("openjtalk", "mei_normal", "ja")
 ANNIE = Teacher("espeak", "cmn+Annie", "zh")  # whose tones are wide, and high enough to be learnt
 MIRA = {lang: Teacher("kokoro", "af_heart+jf_alpha+zf_xiaoxiao", lang) for lang in ("en", "ja", "zh")}
-"""A woman in three languages: the mean of one of Kokoro's voices of each. Her Japanese was not judged yet."""
+"""A woman in three languages: the mean of one of Kokoro's voices of each."""
 KUMO = {lang: Teacher("kokoro", "jm_kumo", lang) for lang in ("en", "ja", "zh")}
 
 
@@ -234,9 +241,12 @@ RECIPES = {
         _with_phases(_from_trio("rms", FLITE_RMS, "amy"), 512, (60.0, 160.0)),
         _from_trio("mei", MEI, "mei"),
         _with_phases(_from_trio("cmn", MIRA["zh"], "ling"), 256, (140.0, 325.0), stages=SHORT),
-        Recipe("mira-en", {"mira": MIRA["en"]}, start_from=("slt", None), use_sdp=True, stages=FINE_TUNE),
-        Recipe("mira-ja", {"mira": MIRA["ja"]}, start_from=("mei", None), use_sdp=True, stages=FINE_TUNE),
-        _trilingual("mira", MIRA),
+        _with_phases(
+            Recipe("mira", {"mira": MIRA["en"]}, also=(MIRA["zh"], MIRA["ja"]), start_from=("cmn", None), use_sdp=True),
+            256,
+            (140.0, 325.0),
+            stages=OTHER_LANGUAGES,
+        ),
         _trilingual("kumo", KUMO),
     )
 }

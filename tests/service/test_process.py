@@ -2,6 +2,9 @@
 
 import errno
 import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -118,6 +121,18 @@ def test_default_threads_are_the_cores_up_to_a_bound(
 ) -> None:
     give_cpus(machine, monkeypatch, *map(str, range(cpus)))
     assert process.default_threads() == threads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_a_thread_that_yields_to_others_leaves_their_priority_as_it_is() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = priority()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(process.yield_to_others).result()
+        assert thread.submit(priority).result() == min(before + process.LESS_URGENT, 19)
+    assert priority() == before
 
 
 # The allocator

@@ -26,6 +26,18 @@ from tests.fakes import (
     when_ready,
 )
 
+# How long a recording can wait
+
+
+def test_a_recording_can_wait_while_its_sound_plays_but_not_for_its_first() -> None:
+    recording = recordings.Recording("key", "audio/wav", {})
+    assert recording.spare_s == -recordings.HEAD_START_S
+    recording.add(b"sound", 100.0)
+    assert 50.0 < recording.spare_s <= 100.0
+    recording.started_s -= 200.0
+    assert recording.spare_s == 0.0
+
+
 # What is kept
 
 
