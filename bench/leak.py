@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from bench import original
 from bench.report import resident_bytes
@@ -104,11 +103,29 @@ def load(settings: ModelSettings, precision: str, *, whole: bool) -> Voice:
     return kind(settings.checkpoint, settings.config, precision)
 
 
+class Watched:
+    """A part of a voice whose calls are booked; in all else it is that part."""
+
+    def __init__(self, part: Any, probe: Probe, name: str) -> None:
+        self._part, self._probe, self._name = part, probe, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._part, name)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the part, and book what that takes."""
+        with self._probe.part(self._name):
+            return self._part(*arguments)
+
+    def spoken_by(self, g: Any) -> Watched:
+        """Return the flow for a speaker, watched too."""
+        return Watched(self._part.spoken_by(g), self._probe, self._name)
+
+
 def watch(voice: Voice, probe: Probe) -> None:
     """Book the work of the voice's parts on them."""
     for name, part in PARTS.items():
-        kind = type(getattr(voice, name))
-        setattr(kind, "__call__", probe.around(part, kind.__call__))
+        setattr(voice, name, Watched(getattr(voice, name), probe, part))
     decode = probe.around("decoder", voice._decoder.__call__)
     voice._decoded = lambda z, window, bias: decode(z, window, bias).numpy()  # type: ignore[method-assign]
 

@@ -174,7 +174,8 @@ class _Spline(NamedTuple):
         h = torch.addcmul(condition + self.pre_bias, known[:, None], self.pre)
         for layer in self.layers:
             h = layer(h)
-        return inverse_spline(other, *self.proj(h).split([SPLINE_BINS, SPLINE_BINS, SPLINE_BINS - 1], dim=1))
+        sizes = torch.split(self.proj(h), [SPLINE_BINS, SPLINE_BINS, SPLINE_BINS - 1], dim=1)
+        return inverse_spline(other, *sizes)
 
 
 class RowStochasticDurations:
@@ -205,7 +206,7 @@ class RowStochasticDurations:
         for layer in self._layers:
             x = layer(x)
         condition = self._proj(x)
-        first, second = noise
+        first, second = noise.unbind()
         for spline in self._splines:
             first, second = second, spline(second, first, condition)
         return (second - self._shift[0]) * self._scale[0]
@@ -234,7 +235,8 @@ class RowDurations:
             x = x + self._cond(g[None])
         for conv, norm in self._layers:
             x = norm(torch.relu_(conv(x)))
-        return self._proj(x)[:, 0]
+        log_durations: Tensor = self._proj(x)[:, 0]
+        return log_durations
 
 
 def _tensors(parts: object) -> Iterator[Tensor]:
