@@ -139,9 +139,8 @@ def load_model(
     Whether bfloat16 sounds the same is found out by inference, each step of it `in_turn`.
     """
     started = time.perf_counter()
-    precision = settings.precision
-    voice = load(table.checkpoint, table.config, "float32" if precision == "auto" else precision)
-    steps = voice.settle(precision) if precision == "auto" else iter(())
+    voice = load(table.checkpoint, table.config, "float32")
+    steps = voice.settle(settings.precision)
     while in_turn(partial(next, steps, DONE)) is not DONE:
         pass
     for warning in voice.warnings:

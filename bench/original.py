@@ -76,6 +76,9 @@ class WholeFlow:
         """Return a block as long as the utterance."""
         return Block(0, n_frames)
 
+    def warm_up(self) -> None:
+        """There is nothing that every utterance needs."""
+
     def span(self, block: Block) -> tuple[int, int]:
         """Return the utterance."""
         return 0, block.frames

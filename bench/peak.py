@@ -49,7 +49,7 @@ def windows(decoder: Any, channels: int) -> dict[str, tuple[float, Job]]:
     from torch.utils.flop_counter import FlopCounterMode
 
     n_frames = 1000
-    z, bias = torch.randn(1, channels, n_frames), decoder.bias(None)
+    z, bias = torch.randn(n_frames, channels), decoder.bias(None)
     by_size = {
         window.frames: window for window in decoder.windows(n_frames) if window.start and window.useful == window.frames
     }

@@ -41,6 +41,8 @@ def speak(kind: str, folder: Path, count: int, threads: int) -> None:
             pass
 
     print(MARK + PHASES[0], flush=True)
+    if kind == "ours":
+        voice.warm_up()  # type: ignore[attr-defined]
     said([0] * 64, noise_scale_w=0.0, length_scale=4.0)
     print(MARK + PHASES[1], flush=True)
     for length in lengths(count, LEAST, MOST):

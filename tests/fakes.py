@@ -76,6 +76,9 @@ class SlowVoice:
         """It has one precision only."""
         return iter(())
 
+    def warm_up(self) -> None:
+        """It has nothing to compile."""
+
     def languages_of(self, speaker: int) -> tuple[str, ...]:
         """The same for all."""
         return self.languages

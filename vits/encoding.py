@@ -140,6 +140,11 @@ class RowEncoder:
         return Prior(x, *self._proj(x).chunk(2, dim=1))
 
 
+def _gelu(x: Tensor) -> Tensor:
+    """Return the GELU of rows, of a view on which PyTorch leaves it to itself: oneDNN would compile for every T."""
+    return F.gelu(x.t()).t()
+
+
 class _Separable(NamedTuple):
     """A dilated convolution of every channel by itself, and one over the channels."""
 
@@ -156,8 +161,8 @@ class _Separable(NamedTuple):
         padded, y = F.pad(x, (0, 0, reach, reach)), self.bias
         for number, tap in enumerate(self.taps):
             y = torch.addcmul(y, tap, padded.narrow(0, number * self.dilation, len(x)))
-        y = self.pointwise(F.gelu(self.norm_1(y)))
-        return x + F.gelu(self.norm_2(y))
+        y = self.pointwise(_gelu(self.norm_1(y)))
+        return x + _gelu(self.norm_2(y))
 
 
 class _Spline(NamedTuple):

@@ -138,6 +138,13 @@ class BlockedFlow:
         """
         return block.start - self.reach if block.start else 0, block.start + block.frames + self.reach
 
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Compute a block of every length for nothing; in bfloat16 oneDNN compiles for each."""
+        for block in (Block(0, self.first_frames), *(Block(self.first_frames, size) for size in BLOCK_SIZES)):
+            start, stop = self.span(block)
+            self(torch.zeros(stop - start, 2 * len(self._couplings[0].pre.weight)), block, stop)
+
     def __call__(self, z_p: Tensor, block: Block, n_frames: int) -> Tensor:
         """Return a block's latents, float32 [frames, C]; those past the utterance's end are void.
 
