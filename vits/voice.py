@@ -29,8 +29,8 @@ LEAST_BFLOAT16_SNR_DB = 30.0
 """The signal-to-noise ratio of bfloat16 against float32 below which "auto" stays with float32."""
 
 LEAST_FLOW_SNR_DB = 38.0
-"""That of decoder and flow in bfloat16, below which the flow stays in float32. Its rounding moves phases, and some texts
-come out 7 dB worse than the trial."""
+"""That of decoder and flow in bfloat16, below which the flow stays in float32: its rounding moves phases, and texts can
+have 7 dB less than the trial."""
 
 MAX_IDS = 2048
 """Longest sequence of ids, blanks included: about 80 seconds of speech. Attention's memory grows with its square."""
