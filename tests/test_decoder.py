@@ -80,8 +80,9 @@ LENGTHS = (1, 2, 7, 31, 32, 33, 64, 65, 96, 97, 128, 129, 161, 193)
 
 
 def decoded(decoder: WindowedDecoder, z: Tensor, g: Tensor | None = None) -> Tensor:
-    bias = decoder.bias(g)
-    return torch.cat([decoder(z, window, bias) for window in decoder.windows(z.shape[2])])
+    """The samples of latents and speaker as the generator takes them, [1, C, T] and [1, G, 1]."""
+    rows, bias = z[0].t(), decoder.bias(None if g is None else g[0, :, 0])
+    return torch.cat([decoder(rows, window, bias) for window in decoder.windows(len(rows))])
 
 
 @contextmanager
@@ -181,7 +182,7 @@ def test_a_window_can_be_computed_alone() -> None:
     z = torch.randn(1, 4, 300)
     whole = decoded(decoder, z)
     last = list(decoder.windows(300))[-1]
-    assert torch.equal(decoder(z, last, decoder.bias(None)), whole[last.start * 8 :])
+    assert torch.equal(decoder(z[0].t(), last, decoder.bias(None)), whole[last.start * 8 :])
 
 
 @torch.inference_mode()
