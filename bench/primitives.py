@@ -13,10 +13,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.full_size import lengths, symbol_ids, voice_files, write_model
 from bench.report import arguments, table, write
 from bench.serving import run_sh_defaults
+
+if TYPE_CHECKING:
+    from vits import Voice
 
 LEAST, MOST = 20, 240
 PHASES = ("warm-up", "new lengths")
@@ -30,23 +34,18 @@ def speak(kind: str, folder: Path, count: int, threads: int) -> None:
     import torch
 
     from bench import original
-    from vits import load_voice
+    from vits import load_voice, warm_up
 
     torch.set_num_threads(threads)
-    load: Callable[..., object] = load_voice if kind == "ours" else original.load_voice
+    load: Callable[..., Voice] = load_voice if kind == "ours" else original.load_voice
     voice = load(*voice_files(folder), "float32")
 
-    def said(ids: list[int], **settings: float) -> None:
-        for _ in voice.stream(ids, **settings):  # type: ignore[attr-defined]
-            pass
-
     print(MARK + PHASES[0], flush=True)
-    if kind == "ours":
-        voice.warm_up()  # type: ignore[attr-defined]
-    said([0] * 64, noise_scale_w=0.0, length_scale=4.0)
+    warm_up(voice, speaker=0)
     print(MARK + PHASES[1], flush=True)
     for length in lengths(count, LEAST, MOST):
-        said(symbol_ids(length, 40), seed=length)
+        for _ in voice.stream(symbol_ids(length, 40), seed=length):
+            pass
 
 
 def made(kind: str, folder: Path, count: int, threads: int) -> dict[str, list[str]]:

@@ -229,7 +229,7 @@ def test_scales_and_speaker_change_the_sound(tiny: Voice) -> None:
 
 
 def test_the_first_window_waits_for_the_latents_that_it_needs_alone(tiny: Voice) -> None:
-    latents, _ = tiny._latents(tiny._checked(text_of(300), 0, 1.0, 1.0, 1.0, seed=0), tiny._flow)
+    latents, _ = tiny._latents(tiny._checked(text_of(300), 0, 1.0, 1.0, 1.0, seed=0))
     tiny._latents_for(next(tiny._decoder.windows(latents.n_frames)), latents)
     assert latents.computed == WINDOW_SIZES[0] + tiny._decoder.context_frames
     assert latents.n_frames > 2 * latents.computed

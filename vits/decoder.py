@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vits.kernels import Convolution, as_columns, silenced
+from vits.kernels import Convolution, as_columns, convolution, silenced
 
 SLOPE = 0.1
 """Slope of every leaky ReLU but the one before the last convolution, which has PyTorch's default of 0.01."""
@@ -242,15 +242,6 @@ def _cropped_slice(inside: slice, columns: int) -> slice:
     return slice(inside.start - columns, inside.stop - columns)
 
 
-def _channels_last(conv: nn.Module, scale: float = 1.0) -> Convolution:
-    """Return a Conv1d as a convolution on [1, C, 1, T], its weights scaled; the Conv1d is left without weights."""
-    assert isinstance(conv, nn.Conv1d)
-    weight = conv.weight.detach()[:, :, None].mul(scale).contiguous(memory_format=torch.channels_last)
-    bias = None if conv.bias is None else conv.bias.detach()
-    del conv.weight
-    return Convolution(weight, bias, 0, conv.dilation[0])
-
-
 def _phases(up: nn.Module, scale: float) -> Convolution:
     """Return a ConvTranspose1d as a convolution with a group of output channels for each phase of its stride."""
     assert isinstance(up, nn.ConvTranspose1d)
@@ -266,9 +257,9 @@ def _phases(up: nn.Module, scale: float) -> Convolution:
 def _block(block: nn.Module) -> _Block:
     if isinstance(block, ResBlock1):
         pairs = zip(block.convs1, block.convs2, strict=True)
-        return _Block(tuple((_channels_last(conv1), _channels_last(conv2)) for conv1, conv2 in pairs))
+        return _Block(tuple((convolution(conv1), convolution(conv2)) for conv1, conv2 in pairs))
     assert isinstance(block, ResBlock2)
-    return _Block(tuple((_channels_last(conv),) for conv in block.convs))
+    return _Block(tuple((convolution(conv),) for conv in block.convs))
 
 
 class WindowedDecoder:
@@ -282,7 +273,7 @@ class WindowedDecoder:
 
     def __init__(self, generator: Generator) -> None:
         """Take the weights out of the generator, stage by stage: it cannot run afterwards."""
-        self._pre = _channels_last(generator.conv_pre)
+        self._pre = convolution(generator.conv_pre)
         self._cond = getattr(generator, "cond", None)
         per_stage = len(generator.resblocks) // len(generator.ups)
         scale, stages = 1.0, []
@@ -292,7 +283,7 @@ class WindowedDecoder:
             stages.append(_Stage(_phases(up, scale), up.stride[0], int(up.padding[0]), blocks, 0))
             scale = 1 / per_stage
         # A leaky ReLU passes a positive factor through, so the next weights divide the sum over a stage's blocks.
-        self._post = _channels_last(generator.conv_post, scale)
+        self._post = convolution(generator.conv_post, scale)
         context = int(generator.conv_post.padding[0])
         for i in reversed(range(len(stages))):
             stages[i] = stages[i]._replace(context=context)

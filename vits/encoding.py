@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vits.kernels import Convolution, Product, as_columns, as_rows, product, silenced, weights_of
+from vits.kernels import Convolution, Product, as_columns, as_rows, convolution, product, silenced, weights_of
 from vits.network import (
     RELATIVE_WINDOW,
     SPLINE_BINS,
@@ -279,9 +279,7 @@ def _feed_forward(layer: nn.Module) -> _FeedForward:
     assert isinstance(layer, FeedForward)
     convs, taps = [], layer.conv_1.kernel_size[0]
     for conv, columns in ((layer.conv_1, PIECE + 2 * (taps - 1)), (layer.conv_2, PIECE + taps - 1)):
-        weight, bias = weights_of(conv)
-        weight = weight[:, :, None].contiguous(memory_format=torch.channels_last)
-        convs.append(Convolution(weight, bias, 0, 1).for_columns(columns))
+        convs.append(convolution(conv).for_columns(columns))
     return _FeedForward(*convs)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vits.kernels import Product, product, weights_of
+from vits.kernels import Product, product, silenced, weights_of
 from vits.network import ResidualCouplingBlock, ResidualCouplingLayer
 
 BLOCK_SIZES = (64, 256)
@@ -68,14 +68,14 @@ class _Coupling(NamedTuple):
 
     def shift(self, known: Tensor, inside: slice) -> Tensor:
         """Return what is added to one half [T, C / 2], given the other; rows outside the utterance are void."""
-        x = _silenced(self.pre(known.to(self.bias.dtype)), inside)
+        x = silenced(self.pre(known.to(self.bias.dtype)).t(), inside).t()
         total = self.bias
         for layer in self.layers:
             gate_tanh, gate_sigmoid = layer.gates(x).chunk(2, dim=1)
             h = gate_tanh.tanh().mul_(gate_sigmoid.sigmoid())
             total = torch.addmm(total, h, layer.shift)
             if layer.residual is not None:
-                x = _silenced(x.add_(layer.residual(h)), inside)
+                x = silenced(x.add_(layer.residual(h)).t(), inside).t()
         return total
 
 
@@ -90,9 +90,8 @@ class BlockedFlow:
     def __init__(self, flow: ResidualCouplingBlock, first_frames: int) -> None:
         """Take the weights out of the flow, whose first block shall have that many frames: it cannot run afterwards."""
         self.first_frames = first_frames
-        layers = [layer for layer in flow.flows if isinstance(layer, ResidualCouplingLayer)]
         self._couplings = tuple(
-            _coupling(layer, turned=number % 2 == 0) for number, layer in enumerate(reversed(layers))
+            _coupling(layer, turned=number % 2 == 0) for number, layer in enumerate(reversed(flow.couplings()))
         )
         self.reach = sum(coupling.reach for coupling in self._couplings)
 
@@ -165,15 +164,6 @@ class BlockedFlow:
             start += before
         rows = torch.cat([first, second], dim=1)
         return rows if len(self._couplings) % 2 == 0 else rows.flip(1)
-
-
-def _silenced(x: Tensor, inside: slice) -> Tensor:
-    """Return x [T, C] with the rows outside a slice set to zero, in place."""
-    if inside.start > 0:
-        x[: inside.start] = 0
-    if inside.stop < len(x):
-        x[inside.stop :] = 0
-    return x
 
 
 def _coupling(layer: ResidualCouplingLayer, turned: bool) -> _Coupling:

@@ -73,12 +73,21 @@ def as_rows(columns: Tensor) -> Tensor:
 
 
 def silenced(x: Tensor, inside: slice) -> Tensor:
-    """Return x [1, C, 1, T] with the columns outside a slice set to zero, in place."""
+    """Return x [..., T] with what lies outside a slice of its last axis set to zero, in place."""
     if inside.start > 0:
         x[..., : inside.start] = 0
-    if inside.stop < x.shape[3]:
+    if inside.stop < x.shape[-1]:
         x[..., inside.stop :] = 0
     return x
+
+
+def convolution(conv: nn.Module, scale: float = 1.0) -> Convolution:
+    """Return a Conv1d as a convolution on [1, C, 1, T], its weights scaled; the Conv1d is left without weights."""
+    assert isinstance(conv, nn.Conv1d)
+    weight = conv.weight.detach()[:, :, None].mul(scale).contiguous(memory_format=torch.channels_last)
+    bias = None if conv.bias is None else conv.bias.detach()
+    del conv.weight
+    return Convolution(weight, bias, 0, conv.dilation[0])
 
 
 class Product(NamedTuple):

@@ -382,12 +382,13 @@ class ResidualCouplingBlock(nn.Module):
 
     def forward(self, z: Tensor, mask: Tensor, g: Tensor | None = None, reverse: bool = True) -> Tensor:
         """Return decoder latents [B, C, T] for prior samples z [B, C, T], or the other way with reverse false."""
-        couplings = self._couplings()
+        couplings = self.couplings()
         for coupling in reversed(couplings) if reverse else couplings:
             z = coupling(z.flip(1), mask, g, reverse) if reverse else coupling(z, mask, g, reverse).flip(1)
         return z
 
-    def _couplings(self) -> list["ResidualCouplingLayer"]:
+    def couplings(self) -> list[ResidualCouplingLayer]:
+        """Return the couplings, without the reversals between them."""
         return [flow for flow in self.flows if isinstance(flow, ResidualCouplingLayer)]
 
 

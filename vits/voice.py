@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -290,7 +290,7 @@ class Voice(Profile):
 
     def _windows(self, synthesis: "_Synthesis") -> Iterator[Samples]:
         # Inference mode belongs to a thread, so a generator must leave it before it yields.
-        latents, g = self._latents(synthesis, self._flow)
+        latents, g = self._latents(synthesis)
         bias = self._decoder.bias(g)
         for window in self._decoder.windows(latents.n_frames):
             yield self._decoded(self._latents_for(window, latents), window, bias)
@@ -303,7 +303,7 @@ class Voice(Profile):
         return samples
 
     @torch.inference_mode()
-    def _latents(self, synthesis: "_Synthesis", flow: BlockedFlow) -> tuple["_Latents", Tensor | None]:
+    def _latents(self, synthesis: "_Synthesis") -> tuple["_Latents", Tensor | None]:
         """Return the latents of an utterance, none computed yet, and its speaker's embedding [G]."""
         source = _noise_source(synthesis.seed)
         encoded = self._encoded(synthesis, source)
@@ -311,7 +311,7 @@ class Voice(Profile):
         noise = torch.randn((1, encoded.mean.shape[1], len(symbols)), generator=source)[0].t()
         deviation = torch.exp(encoded.log_deviation) * synthesis.noise_scale
         z = torch.empty(noise.shape)
-        latents = _Latents(encoded.mean, deviation, symbols, noise, flow.spoken_by(encoded.g), z)
+        latents = _Latents(encoded.mean, deviation, symbols, noise, self._flow.spoken_by(encoded.g), z)
         return latents, encoded.g
 
     @torch.inference_mode()
@@ -366,25 +366,23 @@ class Voice(Profile):
         The decoder is taken over in any case where it is required.
         """
         ids = tuple(number % len(self._config.symbols) for number in range(48))
-        synthesis = _Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0)
         exact = self._decoder
         if required:
             self._decoder = decoder
         try:
-            expected = yield from self._trial(synthesis, exact, self._flow)
-            if _snr_db(expected, (yield from self._trial(synthesis, decoder, self._flow))) < LEAST_BFLOAT16_SNR_DB:
-                return
-            self._decoder = decoder
-            if _snr_db(expected, (yield from self._trial(synthesis, decoder, flow))) >= LEAST_FLOW_SNR_DB:
-                self._flow = flow
+            latents, g = self._latents(_Synthesis(ids, 0, DEFAULTS["noise_scale"], 0.0, 1.0, seed=0))
         except RunawayLength:  # These ids are not speech; a voice may refuse them and still be sound.
             return
+        expected = yield from self._trial(exact, latents, g)
+        if _snr_db(expected, (yield from self._trial(decoder, latents, g))) < LEAST_BFLOAT16_SNR_DB:
+            return
+        self._decoder = decoder
+        rough = replace(latents, flow=flow.spoken_by(g), z=torch.empty(latents.z.shape), computed=0)
+        if _snr_db(expected, (yield from self._trial(decoder, rough, g))) >= LEAST_FLOW_SNR_DB:
+            self._flow = flow
 
-    def _trial(
-        self, synthesis: "_Synthesis", decoder: WindowedDecoder, flow: BlockedFlow
-    ) -> Generator[None, None, Tensor]:
-        """Return the samples of the first two windows by that decoder and flow, one step each."""
-        latents, g = self._latents(synthesis, flow)
+    def _trial(self, decoder: WindowedDecoder, latents: "_Latents", g: Tensor | None) -> Generator[None, None, Tensor]:
+        """Return the samples of the first two windows of latents by that decoder, one step each."""
         bias, made = decoder.bias(g), []
         for window in islice(decoder.windows(latents.n_frames), 2):
             yield
