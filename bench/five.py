@@ -9,43 +9,30 @@ of that much memory, without swap, and the kernel's kills are counted; that take
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from bench.full_size import WORDS, sentence, write_settings
 from bench.load import CHARACTERS, PRECISIONS, Parameters, ask_for, sample_rate_hz
 from bench.report import arguments, install_extras, say, spread, table, write
-from bench.serving import serve
+from bench.serving import CONTROL_GROUPS, control_group, serve
 
-GROUPS = Path("/sys/fs/cgroup/memory")
 CJK_SHARE = 4
 """A Chinese or Japanese character sounds as long as this many English ones."""
 
 
-@contextmanager
-def control_group(limit_mb: int) -> Iterator[Path]:
+def memory_group(limit_mb: int) -> AbstractContextManager[Path]:
     """Make a control group of so many MiB without swap, which goes when it is empty."""
-    group = GROUPS / f"vits-bench-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        raise SystemExit(
-            f"{group} cannot be made: {error.strerror}; it takes root and control groups of version 1"
-        ) from None
-    try:
-        for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
-            # The second counts swap too; a kernel without swap accounting has no such file.
-            if (group / name).exists():
-                (group / name).write_text(str(limit_mb * 2**20))
-        yield group
-    finally:
-        group.rmdir()
+    names = ["memory.limit_in_bytes"]
+    # This one counts swap too; a kernel without swap accounting has no such file.
+    if (CONTROL_GROUPS / "memory" / (with_swap := "memory.memsw.limit_in_bytes")).exists():
+        names.append(with_swap)
+    return control_group("memory", dict.fromkeys(names, limit_mb * 2**20))
 
 
 def group_report(group: Path) -> dict[str, int]:
@@ -124,7 +111,7 @@ def main() -> None:
         for _ in range(options.starts - 1):
             with serve(settings) as server:
                 starts_s.append(server.ready_s)
-        with nullcontext() if options.limit_mb is None else control_group(options.limit_mb) as group:
+        with nullcontext() if options.limit_mb is None else memory_group(options.limit_mb) as group:
             result = measure(settings, options.models, options.clients, options.minutes * 60, group, options.requests)
     result["starts_s"] = [*starts_s, result["ready_s"]]
     rows = [

@@ -20,14 +20,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.full_size import sentence, write_settings
 from bench.report import arguments, install_extras, progress, say, spread, table, write
-from bench.serving import Server, serve
+from bench.serving import Server, control_group, serve
 
 if TYPE_CHECKING:
     import httpx2
@@ -44,7 +44,6 @@ PAUSE_S = 0.5
 SETTLING_S = 2.0
 """How long the streams have begun before they are measured beside."""
 PATIENCE_S = 600.0
-CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 100_000
 """How long the span is within which a group's CPU time is counted: what containers have by default."""
 BUSY_LOOP = "import os, sys; os.nice(19); os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
@@ -287,21 +286,9 @@ def measure_quota(folder: Path, voice: Path | None, cores: float, precision: str
     write("quota", results, out)
 
 
-@contextmanager
-def cpu_group(cores: float) -> Iterator[Path]:
+def cpu_group(cores: float) -> AbstractContextManager[Path]:
     """Make a control group with so many cores' CPU time, which goes when it is empty."""
-    group = CPU_GROUPS / f"vits-bench-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        message = f"{group} cannot be made: {error.strerror}; it takes root and control groups of version 1"
-        raise SystemExit(message) from None
-    try:
-        (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-        (group / "cpu.cfs_quota_us").write_text(str(round(PERIOD_US * cores)))
-        yield group
-    finally:
-        group.rmdir()
+    return control_group("cpu", {"cpu.cfs_period_us": PERIOD_US, "cpu.cfs_quota_us": round(PERIOD_US * cores)})
 
 
 def measure_neighbour(settings: Path, seconds: float, out: Path) -> None:

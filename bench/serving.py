@@ -20,6 +20,7 @@ from urllib.request import urlopen
 from bench.report import ROOT, resident_bytes
 from deploy.defaults import defaults
 
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 POLL_S = 0.02
 WAV_HEADER_BYTES = 44
 
@@ -120,3 +121,21 @@ def run_sh_defaults() -> dict[str, str]:
     """Return what run.sh sets for the server where the environment does not, except the allocator."""
     names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY", "MALLOC_CONF")
     return {name: value for name, value in defaults().items() if name in names}
+
+
+@contextmanager
+def control_group(controller: str, limits: Mapping[str, int]) -> Iterator[Path]:
+    """Make a control group of version 1 with these limits, by their files' names; it goes when it is empty."""
+    group = CONTROL_GROUPS / controller / f"vits-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise SystemExit(
+            f"{group} cannot be made: {error.strerror}; it takes root and control groups of version 1"
+        ) from None
+    try:
+        for name, limit in limits.items():
+            (group / name).write_text(str(limit))
+        yield group
+    finally:
+        group.rmdir()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import server
-from bench import load, primitives, soak
+from bench import load, primitives, serving, soak
 from bench.full_size import lengths, sentence, sentences, symbol_ids, voice_files, write_model, write_settings
 from bench.original import load_voice as load_original_voice
 from bench.report import spread, table
@@ -122,7 +122,9 @@ def test_load_measures_the_first_sound_beside_streams(tmp_path: Path) -> None:
     assert beside["gap_s"] > 0
 
 
-@pytest.mark.skipif(not os.access(load.CPU_GROUPS / "cpu.cfs_quota_us", os.W_OK), reason="needs root and cgroups v1")
+@pytest.mark.skipif(
+    not os.access(serving.CONTROL_GROUPS / "cpu" / "cpu.cfs_quota_us", os.W_OK), reason="needs root and cgroups v1"
+)
 def test_a_group_has_the_cpu_time_of_so_many_cores_and_goes_at_the_end() -> None:
     with load.cpu_group(1.5) as group:
         quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
