@@ -114,7 +114,8 @@ class Connections(H11Protocol):
         self.waits_since_s = self.loop.time()
         super().on_response_complete()
         self._await_client()
-        if self._ended and self.idle:
+        if self._ended and self.waits_for_client:
+            self._silence_application()
             self.transport.close()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]

@@ -4,8 +4,7 @@ import os
 import re
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from starlette.testclient import TestClient
 import server
 from tests.conftest import SMALL_VOICES, RunningServer, StartServer, model_table, running_servers
 from tests.fakes import when_ready
+from tests.waiting import wait_until
 
 TIMEOUT_S = 30
 ON_DEMAND = 'load = "on demand"'
@@ -114,7 +114,7 @@ def test_a_model_is_let_go_once_nobody_has_asked_for_it_for_a_while(tmp_path: Pa
     path.write_text("[server]\nthreads = 1\nidle_unload_s = 1\n" + TRIO)
     with TestClient(server.create_app(server.read_settings(path))) as client:
         assert speak(when_ready(client), "trio", "Hello.").status_code == 200
-        until(lambda: states(client) == {"trio": "on demand"})
+        wait_until(lambda: states(client) == {"trio": "on demand"})
         assert counted(client, 'speak_model_unloads_total{reason="idle"}') == 1
 
 
@@ -163,13 +163,6 @@ def test_a_file_that_changed_while_it_was_not_loaded_is_read_anew(tmp_path: Path
 # Changes without a restart
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
 def ids(running: RunningServer) -> list[str]:
     return [row["id"] for row in running.get_json("/speakers")[1]["speakers"]]
 
@@ -194,12 +187,12 @@ def test_hup_takes_over_models_that_come_and_go(start: StartServer, settings: Pa
     assert ids(running) == ["trio/alice", "trio/bob", "trio/carol"]
     settings.write_text("[server]\nthreads = 1\n" + DUO + TRIO)
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: "duo/left" in ids(running))
+    wait_until(lambda: "duo/left" in ids(running))
     numbers = {row["name"]: row["id"] for row in running.get_json("/voice/speakers")[1]["VITS"]}
     assert numbers == {"trio/alice": 0, "trio/bob": 1, "trio/carol": 2, "duo/left": 3, "duo/right": 4}
     settings.write_text("[server]\nthreads = 1\n" + DUO)
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: ids(running) == ["duo/left", "duo/right"])
+    wait_until(lambda: ids(running) == ["duo/left", "duo/right"])
     assert running.get_json("/speak?text=Hello&speaker=bob")[0] == 404
 
 
@@ -209,7 +202,7 @@ def test_hup_with_a_broken_file_changes_nothing_and_logs_one_line(start: StartSe
         before = len(running.log.splitlines())
         settings.write_text(broken)
         running.process.send_signal(signal.SIGHUP)
-        until(lambda before=before: "Not reloaded" in "".join(running.log.splitlines()[before:]))  # type: ignore[misc]
+        wait_until(lambda before=before: "Not reloaded" in "".join(running.log.splitlines()[before:]))  # type: ignore[misc]
         new = [line for line in running.log.splitlines()[before:] if "Not reloaded, and nothing changed: " in line]
         assert len(new) == 1
         assert len(running.log.splitlines()) - before == len(new)
@@ -225,11 +218,11 @@ def test_speech_under_way_ends_with_the_voice_that_it_began_with(start: StartSer
         begun = answer.read(2000)
         settings.write_text("[server]\nthreads = 1\n" + DUO)
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: ids(running) == ["duo/left", "duo/right"])
+        wait_until(lambda: ids(running) == ["duo/left", "duo/right"])
         streamed = begun + answer.read()
     settings.write_text("[server]\nthreads = 1\n" + TRIO)
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: "trio/bob" in ids(running))
+    wait_until(lambda: "trio/bob" in ids(running))
     with urlopen(url.replace("&stream=true", "")) as answer:
         assert answer.read() == streamed
 
@@ -241,7 +234,7 @@ def test_hup_during_a_load_loses_no_request(start: StartServer, settings: Path) 
         first = clients.submit(running.get_json, "/speak?text=Hello&speaker=ж")
         asked = [clients.submit(lambda: urlopen(f"{running.url}/speak?text=Hello&speaker=bob").status)]
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: "duo/left" in ids(running))
+        wait_until(lambda: "duo/left" in ids(running))
         assert [future.result(TIMEOUT_S) for future in asked] == [200]
         assert first.exception(TIMEOUT_S) is not None or first.result()[0] == 404
     assert running.process.poll() is None
@@ -255,9 +248,9 @@ def test_watched_files_are_taken_over_by_themselves(start: StartServer, settings
     running = start()
     copy_of("speaker_list_sdp", tmp_path / "made")
     os.rename(tmp_path / "made", folder / "new")
-    until(lambda: "new/left" in ids(running))
+    wait_until(lambda: "new/left" in ids(running))
     settings.write_text(server_table + DUO)
-    until(lambda: "duo/left" in ids(running) and "trio/bob" not in ids(running))
+    wait_until(lambda: "duo/left" in ids(running) and "trio/bob" not in ids(running))
 
 
 # The page

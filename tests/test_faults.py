@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import SMALL_VOICES, RunningServer, StartServer, head_in_segments
+from tests.waiting import wait_until
 
 SENTENCE = "This sentence is here to take its time. "
 MINUTES = quote(SENTENCE * 45)
@@ -52,14 +52,6 @@ def health(server: RunningServer) -> dict[str, Any]:
     status, report = server.get_json("/health")
     assert status == 200
     return dict(report)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Return when it is so; fail where it never is."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 # Clients

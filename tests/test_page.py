@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from playwright.sync_api import Browser, Page, Response, expect
 
 from service import pages
 from tests.conftest import ROOT, RunningServer, StartServer, free_port, running_servers, write_models
+from tests.waiting import wait_until
 
 TIMEOUT_S = 60
 SCREENSHOTS = ROOT / "tests/screenshots"
@@ -212,14 +212,6 @@ def visit(browser: Browser, server: RunningServer) -> Iterator[Visitor]:
         origins = {"{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in visited.requests}
         assert origins - {"data://", "blob://"} == {visited.server.url}
         assert [text for text in visited.complaints if not text.startswith("Failed to load resource")] == []
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds; fail when it never does."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def seconds(page: Page, name: str) -> float:

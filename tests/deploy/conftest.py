@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,9 @@ from urllib.request import urlopen
 import pytest
 
 from tests.conftest import ROOT, RunningServer, free_port
+from tests.waiting import WAIT_S
 
 DEPLOY = ROOT / "deploy"
-WAIT_S = 120
 LONG_TEXT = quote("This sentence is here to take its time. " * 40)
 
 NeedsProgram = Callable[[str, str], str]
@@ -58,14 +57,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     process.wait()
-
-
-def wait_until(condition: Callable[[], object], server: RunningServer, timeout_s: float = WAIT_S) -> None:
-    """Return when the condition holds; fail with the log where it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, server.log
-        time.sleep(0.05)
 
 
 def replaced(text: str, **changes: str) -> str:

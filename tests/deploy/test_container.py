@@ -10,7 +10,8 @@ import pytest
 
 from deploy.defaults import defaults
 from tests.conftest import ROOT
-from tests.deploy.conftest import DEPLOY, WAIT_S, StartProcess, speak
+from tests.deploy.conftest import DEPLOY, StartProcess, speak
+from tests.waiting import WAIT_S
 
 DOCKERFILE = DEPLOY / "Dockerfile"
 

@@ -16,7 +16,8 @@ import pytest
 
 from deploy.defaults import defaults
 from tests.conftest import ROOT, RunningServer, free_port, head_in_segments, write_models
-from tests.deploy.conftest import DEPLOY, LONG_TEXT, WAIT_S, StartProcess, running_processes, speak, wait_until
+from tests.deploy.conftest import DEPLOY, LONG_TEXT, StartProcess, running_processes, speak
+from tests.waiting import WAIT_S, wait_until
 
 SETTINGS = DEPLOY / "gunicorn.conf.py"
 COMMAND = (sys.executable, "-m", "gunicorn", "--config", SETTINGS)

@@ -15,7 +15,8 @@ import pytest
 
 from deploy.defaults import defaults
 from tests.conftest import RunningServer, StartServer, free_port, head_in_segments
-from tests.deploy.conftest import DEPLOY, LONG_TEXT, WAIT_S, NeedsProgram, StartProcess, replaced, speak, wait_until
+from tests.deploy.conftest import DEPLOY, LONG_TEXT, NeedsProgram, StartProcess, replaced, speak
+from tests.waiting import WAIT_S, wait_until
 
 StartNginx = Callable[[int], RunningServer]
 

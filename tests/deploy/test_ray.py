@@ -26,7 +26,8 @@ import pytest
 
 from deploy.defaults import defaults
 from tests.conftest import ROOT, RunningServer, head_in_segments, write_models
-from tests.deploy.conftest import LONG_TEXT, WAIT_S, running_processes, wait_until
+from tests.deploy.conftest import LONG_TEXT, running_processes
+from tests.waiting import WAIT_S, wait_until
 
 RAY_START_S = 400
 SECRET = "my secret"

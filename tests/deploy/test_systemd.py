@@ -10,7 +10,8 @@ import server
 from deploy.defaults import defaults
 from service.connections import MOST_CONNECTIONS, SPARE_DESCRIPTORS
 from tests.conftest import ROOT
-from tests.deploy.conftest import DEPLOY, WAIT_S, NeedsProgram, replaced
+from tests.deploy.conftest import DEPLOY, NeedsProgram, replaced
+from tests.waiting import WAIT_S
 
 UNIT = DEPLOY / "vits-speak.service"
 FOLDER = "/opt/vits-speak"

@@ -6,9 +6,10 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Literal
+from unittest.mock import Mock
 
 import pytest
 import uvicorn
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import connections, recordings
 from tests import fakes
 from tests.fakes import Counters
+from tests.waiting import wait_until
 
 TIMEOUT_S = 60
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -56,19 +58,12 @@ def serving(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[in
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        until(lambda: server.started)
+        wait_until(lambda: server.started)
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
         thread.join(TIMEOUT_S)
         assert not thread.is_alive()
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -148,20 +143,31 @@ def test_a_client_that_leaves_is_noticed_whatever_it_has_sent_ahead(
     port: int, answerer: Answerer, ahead: bytes
 ) -> None:
     with connect(port, GET + ahead):
-        until(lambda: answerer.asked)
-    until(lambda: answerer.left)
+        wait_until(lambda: answerer.asked)
+    wait_until(lambda: answerer.left)
 
 
 def test_a_client_that_sends_no_more_still_gets_its_answer(port: int, answerer: Answerer) -> None:
     with connect(port, GET) as connection:
         connection.shutdown(socket.SHUT_WR)
-        until(lambda: answerer.asked)
+        wait_until(lambda: answerer.asked)
         time.sleep(0.3)
         assert not answerer.left
         answerer.may_answer.set()
         answer = everything(connection)
     assert answer.endswith(b"ok")
     assert answer.startswith(b"HTTP/1.1 102 Processing\r\n\r\n")
+
+
+def test_a_client_that_can_send_no_more_of_its_second_request_is_not_waited_for(
+    port: int, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "BODY_TIMEOUT_S", 100 * TIMEOUT_S)
+    with connect(port, GET + POST + b"half") as connection:
+        connection.shutdown(socket.SHUT_WR)
+        wait_until(lambda: answerer.asked)
+        answerer.may_answer.set()
+        assert everything(connection).endswith(b"ok")
 
 
 def test_a_request_to_upgrade_is_answered_as_if_it_had_not_asked(
@@ -224,11 +230,16 @@ def test_the_connection_that_waited_longest_makes_room(
 ) -> None:
     # So long that no stop of the machine can end a connection before the bound does.
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 100 * TIMEOUT_S)
-    monkeypatch.setattr(connections, "most_connections", lambda: 3)
+    accepted = Mock(return_value=3)
+    monkeypatch.setattr(connections, "most_connections", accepted)
     with ExitStack() as clients_close:
-        busy = clients_close.enter_context(connect(port, GET))
-        until(lambda: answerer.asked)
-        first, second, latest = (clients_close.enter_context(connect(port, sent)) for sent in (b"GET", b"GET", GET))
+        opened = []
+        for sent in (GET, b"GET", b"GET", GET):
+            opened.append(clients_close.enter_context(connect(port, sent)))
+            # Each is waited for: two connections that are opened at once can be accepted the other way round.
+            wait_until(lambda: accepted.call_count == len(opened))
+            wait_until(lambda: answerer.asked)
+        busy, first, second, latest = opened
         assert everything(first) == b""
         answerer.may_answer.set()
         for connection in (busy, latest):
@@ -242,7 +253,7 @@ def test_where_all_are_busy_the_newest_is_closed(
 ) -> None:
     monkeypatch.setattr(connections, "most_connections", lambda: 2)
     busy = [connect(port, GET) for _ in range(2)]
-    until(lambda: answerer.asked == 2)
+    wait_until(lambda: answerer.asked == 2)
     with connect(port, b"") as newest:
         assert everything(newest) == b""
     answerer.may_answer.set()
@@ -261,7 +272,7 @@ def test_a_reader_that_is_cut_leaves_no_descriptor(
     monkeypatch.setattr(recordings, "LEAST_PACE", 1000.0)
     monkeypatch.setattr(fakes, "WINDOW_S", 0.0)
     with ExitStack() as readers_close, serving(slow_app, lifespan="on") as port:
-        until(lambda: slow_app.state.service.ready.is_set())
+        wait_until(lambda: slow_app.state.service.ready.is_set())
         slow_app.state.service.recordings.limit_bytes = 0
         before = len(os.listdir("/proc/self/fd"))
         readers = []
@@ -273,5 +284,5 @@ def test_a_reader_that_is_cut_leaves_no_descriptor(
             text = "|".join(f"{number}" * 1500).encode()
             reader.sendall(b"GET /speak?stream=true&text=" + text + b" HTTP/1.1\r\nHost: x\r\n\r\n")
             readers.append(reader)
-        until(lambda: len(os.listdir("/proc/self/fd")) >= before + 2 * len(readers))
-        until(lambda: len(os.listdir("/proc/self/fd")) <= before + len(readers))
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) >= before + 2 * len(readers))
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before + len(readers))
