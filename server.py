@@ -308,6 +308,31 @@ class SpeechService:
         response.headers.update({"X-Voice": quote(speech.voice_id, safe="/"), **(headers or {})})
         return response
 
+    def resolve(self, parameters: Parameters) -> Speech:
+        """What the parameters mean with this pool: who speaks, and what the model's table adds."""
+        model, speaker = self.roster.find(parameters.speaker)
+        lang = parameters.lang or model.settings.lang
+        if lang not in (known := dict.fromkeys((*LANGUAGES, *model.voice.languages))):
+            raise Refusal("bad_request", "lang must be one of " + ", ".join(known), parameter="lang")
+        scales = {**model.defaults, **parameters.scales}
+        seed = parameters.seed
+        if seed is None:
+            # All that changes the sound decides the seed: equal requests are one recording.
+            sound = (model.settings.name, speaker, parameters.text, lang, *scales.items())
+            seed = int.from_bytes(hashlib.sha256(repr(sound).encode()).digest()[:4])
+        return Speech(
+            model=model,
+            speaker=speaker,
+            text=parameters.text,
+            lang=lang,
+            seed=seed,
+            format=parameters.format,
+            stream=parameters.stream,
+            silence=parameters.silence,
+            replace=Dictionary.read(parameters.replace),
+            **scales,
+        )
+
     async def playback(self, request: Request, speech: Speech) -> Response:
         """The recording of a speech: from what is kept or under way, else made now."""
         recording, x_cache = self.recordings.find(speech.key)
@@ -335,39 +360,9 @@ class SpeechService:
         rate_hz = max(model.voice.sample_rate_hz for model in self.roster.models.values())
         return self.settings.max_waiting * self.settings.max_audio_s * 2 * rate_hz
 
-    def resolve(self, parameters: Parameters) -> Speech:
-        """What the parameters mean with this pool: who speaks, and what the model's table adds."""
-        model, speaker = self.roster.find(parameters.speaker)
-        lang = parameters.lang or model.settings.lang
-        if lang not in (known := dict.fromkeys((*LANGUAGES, *model.voice.languages))):
-            raise Refusal("bad_request", "lang must be one of " + ", ".join(known), parameter="lang")
-        scales = {**model.defaults, **parameters.scales}
-        seed = parameters.seed
-        if seed is None:
-            # All that changes the sound decides the seed: equal requests are one recording.
-            sound = (model.settings.name, speaker, parameters.text, lang, *scales.items())
-            seed = int.from_bytes(hashlib.sha256(repr(sound).encode()).digest()[:4])
-        return Speech(
-            model=model,
-            speaker=speaker,
-            text=parameters.text,
-            lang=lang,
-            seed=seed,
-            format=parameters.format,
-            stream=parameters.stream,
-            silence=parameters.silence,
-            replace=Dictionary.read(parameters.replace),
-            **scales,
-        )
-
     def voices(self) -> list[VoiceEntry]:
         """All who can speak, in the order of models.toml, whether their models are in memory or not."""
         return self.roster.voices
-
-    @property
-    def pool(self) -> Mapping[str, Model]:
-        """The models that can speak, by name."""
-        return self.roster.models
 
     @property
     def unloaded(self) -> Mapping[str, Sequence[str]]:
@@ -606,11 +601,15 @@ async def load_pool(service: SpeechService) -> None:
 
 
 async def take_over(service: SpeechService, settings: Settings) -> None:
-    """Give the service the models of these settings; where one of them is unusable, an error, and nothing changes.
+    """Give the service the models of these settings; where one of them is unusable, an error, and nothing changes."""
+    replace_pool(service, *await load_models(service, settings))
+
+
+async def load_models(service: SpeechService, settings: Settings) -> tuple[Settings, Roster[Model], dict[str, Voice]]:
+    """The settings with the models that they discover, who can speak by them, and weights that are to stay in memory.
 
     The models that are listed must load. One that is discovered is passed over where it does not.
     """
-    residency = service.residency
     models: dict[str, Model] = {}
     silent: dict[str, Sequence[str]] = {}
     weights: dict[str, Voice] = {}
@@ -622,7 +621,7 @@ async def take_over(service: SpeechService, settings: Settings) -> None:
             elif (kept := service.kept(table, settings)) is not None:
                 models[table.name] = await service.turns.load(kept)
             else:
-                residency.spare(table.checkpoint.stat().st_size)
+                service.residency.spare(table.checkpoint.stat().st_size)
                 models[table.name], voice = await service.load(table, settings)
                 if table.load is True:
                     weights[table.name] = voice
@@ -637,15 +636,22 @@ async def take_over(service: SpeechService, settings: Settings) -> None:
         raise SettingsError(f"{settings.path}: [server]: discover = {str(settings.discover)!r}: no model was loaded")
     check_budget(settings, {name: model.parameter_bytes for name, model in models.items()})
     roster = Roster(models, silent, service.roster.numbers)
-    try:
-        roster.check(settings.aliases)
-    except ValueError as error:
-        raise SettingsError(f"{settings.path}: [aliases]: {error}") from None
-    # From here on nothing fails and nothing waits: every request finds either the old models or the new ones.
+    roster.check(settings)
+    return settings, roster, weights
+
+
+def replace_pool(
+    service: SpeechService, settings: Settings, roster: Roster[Model], weights: Mapping[str, Voice]
+) -> None:
+    """Put these models in the place of those that the service has.
+
+    Nothing here fails and nothing waits: every request finds either the old models or the new ones.
+    """
+    residency = service.residency
     old = dict(service.roster.models)
     service.settings, service.roster = settings, roster
     service.turns.max_waiting, service.recordings.limit_bytes = settings.max_waiting, settings.cache_mb * 1_000_000
-    for name, model in models.items():
+    for name, model in roster.models.items():
         before = old.pop(name, None)
         if before is not None and before.voice is model.voice:
             residency.rename(before, model)

@@ -50,13 +50,9 @@ class Metrics:
             ("result",),
             registry=registry,
         )
-        for result in ("hit", "shared", "miss"):
-            self.cache.labels(result)
         self.loads = prometheus.Counter(
             "speak_model_loads", "Models that were loaded, or that failed to be.", ("result",), registry=registry
         )
-        for result in ("loaded", "failed"):
-            self.loads.labels(result)
         self.load_s = prometheus.Histogram(
             "speak_model_load_seconds", "How long a model took to load.", buckets=LOAD_BUCKETS_S, registry=registry
         )
@@ -66,19 +62,25 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
-        for reason in ("budget", "idle", "removed"):
-            self.unloads.labels(reason)
-        self.model_bytes = prometheus.Gauge("speak_model_bytes", "Memory of the loaded weights.", registry=registry)
-        self.waiting = prometheus.Gauge("speak_waiting", "Recordings under way.", registry=registry)
-        self.cache_bytes = prometheus.Gauge("speak_cache_bytes", "Memory of the kept recordings.", registry=registry)
+        # A series that is there from the start, at 0, shows its first count as an increase.
+        for counter, values in (
+            (self.cache, ("hit", "shared", "miss")),
+            (self.loads, ("loaded", "failed")),
+            (self.unloads, ("budget", "idle", "removed")),
+        ):
+            for value in values:
+                counter.labels(value)
 
     def watch(
         self, waiting: Callable[[], float], cache_bytes: Callable[[], float], model_bytes: Callable[[], float]
     ) -> None:
-        """Read the gauges from these whenever they are asked for."""
-        self.waiting.set_function(waiting)
-        self.cache_bytes.set_function(cache_bytes)
-        self.model_bytes.set_function(model_bytes)
+        """Show gauges, which are read from these whenever /metrics is asked for."""
+        for name, text, read in (
+            ("speak_model_bytes", "Memory of the loaded weights.", model_bytes),
+            ("speak_waiting", "Recordings under way.", waiting),
+            ("speak_cache_bytes", "Memory of the kept recordings.", cache_bytes),
+        ):
+            prometheus.Gauge(name, text, registry=self.registry).set_function(read)
 
     @contextmanager
     def loading(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from service.errors import Refusal
 from service.host import VoiceEntry, listed
-from service.settings import ModelSettings
+from service.settings import ModelSettings, Settings, SettingsError
 
 
 class Profile(Protocol):
@@ -141,15 +141,13 @@ class Roster(Generic[Model]):
         wanted = model.full_name(model.name_of(speaker))
         return next(entry for entry in self.voices if entry.id == wanted)
 
-    def check(self, aliases: Mapping[str, str]) -> None:
-        """Raise a ValueError where an alias is of a speaker whom there is not, or hides one whom there is."""
-        for alias, name in aliases.items():
+    def check(self, settings: Settings) -> None:
+        """Raise where an alias of the settings is for a speaker that is not loaded, or has the name of one that is."""
+        for alias, name in settings.aliases.items():
+            where = f"{settings.path}: [aliases]: {alias} = {name!r}"
             try:
                 self.find(name)
             except Refusal as error:
-                raise ValueError(f"{alias} = {name!r}: expected a loaded speaker: {error}") from None
-            try:
-                self.find(alias)
-            except Refusal:
-                continue
-            raise ValueError(f"{alias} = {name!r}: expected an alias that no speaker has as its name")
+                raise SettingsError(f"{where}: expected a loaded speaker: {error}") from None
+            if self.voice(alias) is not None:
+                raise SettingsError(f"{where}: expected an alias that no speaker has as its name")

@@ -24,7 +24,7 @@ from service.parameters import (
     limited_body,
     read_parameters,
 )
-from vits.limits import RANGES, language_of
+from vits.limits import RANGES, as_language
 
 PREFIX = "/voice/"
 """The paths of this protocol, whose errors have its shape."""
@@ -87,33 +87,13 @@ def routes(host: Host) -> list[Route]:
     async def check(request: Request) -> Response:
         """Whether there is a speaker of that id."""
         host.admit(request)
-        given = await given_parameters(request, host.max_text_chars)
-        family = str(given.get("model_type", given.get("model", ""))).upper()
-        if family in OTHER_FAMILIES:
-            raise Refusal("bad_request", f"{family} not loaded")
-        if family != FAMILY:
-            raise Refusal("unknown_path", f"model {family[:64]} does not exist")
-        number = as_integer(given.get("id"))
-        if number is None:
-            raise Refusal("bad_request", "id must be a whole number.")
-        return JSONResponse({"status": "success", **speaker_row(voice_of(host.voices(), number))})
+        voice = checked_voice(host, await given_parameters(request, host.max_text_chars))
+        return JSONResponse({"status": "success", **speaker_row(voice)})
 
     async def default_parameter(request: Request) -> Response:
         """What a request gets that names only a text."""
         host.require_ready()
-        voice = default_voice(host)
-        return JSONResponse(
-            {
-                "vits_config": {
-                    "id": voice.number,
-                    "format": next(iter(FORMATS)),
-                    "lang": "auto",
-                    **{name: voice.defaults[ours] for name, ours in SCALES.items()},
-                    "segment_size": SEGMENT_SIZE,
-                    "use_streaming": False,
-                }
-            }
-        )
+        return JSONResponse({"vits_config": default_parameters(default_voice(host))})
 
     methods = ["GET", "POST"]
     return [
@@ -130,8 +110,33 @@ def speaker_row(voice: VoiceEntry) -> dict[str, object]:
     return {"id": voice.number, "lang": voice.languages, "name": voice.id}
 
 
+def default_parameters(voice: VoiceEntry) -> dict[str, object]:
+    """What a request gets that names only a text, if this speaker speaks."""
+    return {
+        "id": voice.number,
+        "format": next(iter(FORMATS)),
+        "lang": "auto",
+        **{name: voice.defaults[ours] for name, ours in SCALES.items()},
+        "segment_size": SEGMENT_SIZE,
+        "use_streaming": False,
+    }
+
+
+def checked_voice(host: Host, given: Mapping[str, object]) -> VoiceEntry:
+    """The speaker that a check asks for, by the family of its model and its id."""
+    family = str(given.get("model_type", given.get("model", ""))).upper()
+    if family in OTHER_FAMILIES:
+        raise Refusal("bad_request", f"{family} not loaded")
+    if family != FAMILY:
+        raise Refusal("unknown_path", f"model {family[:64]} does not exist")
+    number = as_integer(given.get("id"))
+    if number is None:
+        raise Refusal("bad_request", "id must be a whole number.")
+    return voice_of(host.voices(), number)
+
+
 def default_voice(host: Host) -> VoiceEntry:
-    """Who speaks where a request names nobody."""
+    """Who speaks where a request names no speaker."""
     default = host.voice(None)
     assert default is not None
     return default
@@ -262,7 +267,7 @@ def asked_language(languages: Sequence[str], reading: Reading) -> str:
     lang = reading.given["lang"]
     parts = lang if isinstance(lang, list) else re.split(r"[,，\s]+", str(lang))
     named = {str(part).strip().lower() for part in parts} - {""}
-    asked = {language_of(part) or part for part in named}
+    asked = set(map(as_language, named))
     known = asked & set(languages)
     if asked & set(DETECTED) or len(languages) == 1:
         met = asked <= {*DETECTED, *languages}

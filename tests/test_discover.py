@@ -73,7 +73,7 @@ def test_a_model_of_the_folder_is_reported_as_those_of_the_file_are(client: Test
 
 def test_the_licence_and_source_of_a_voice_are_told_where_its_files_say_them(client: TestClient) -> None:
     joe, alice, *_ = client.get("/speakers").json()["speakers"]
-    voice = client.app.state.service.pool["en_US-joe-medium"].voice  # type: ignore[attr-defined]
+    voice = client.app.state.service.roster.models["en_US-joe-medium"].voice  # type: ignore[attr-defined]
     assert (joe.get("license", ""), joe.get("source", "")) == (voice.license, voice.source)
     assert {"license", "source"} & set(alice) == set()
 

@@ -205,9 +205,7 @@ class RowStochasticDurations:
     def __call__(self, x: Tensor, noise: Tensor | None, g: Tensor | None) -> Tensor:
         """Return log durations in frames [T] from hidden states x [T, C], noise [2, T] and speaker g [G]."""
         assert noise is not None
-        x = self._pre(x)
-        if self._cond is not None and g is not None:
-            x = x + self._cond(g[None])
+        x = _conditioned(self._pre(x), self._cond, g)
         for layer in self._layers:
             x = layer(x)
         condition = self._proj(x)
@@ -236,8 +234,7 @@ class RowDurations:
     def __call__(self, x: Tensor, noise: Tensor | None, g: Tensor | None) -> Tensor:
         """Return log durations in frames [T] from hidden states x [T, C] and speaker g [G]; there is no noise."""
         assert noise is None
-        if self._cond is not None and g is not None:
-            x = x + self._cond(g[None])
+        x = _conditioned(x, self._cond, g)
         for conv, norm in self._layers:
             x = norm(torch.relu_(conv(x)))
         log_durations: Tensor = self._proj(x)[:, 0]
@@ -308,3 +305,8 @@ def _spline(flow: ConvFlow) -> _Spline:
 def _condition(predictor: nn.Module) -> Product | None:
     cond = getattr(predictor, "cond", None)
     return None if cond is None else _product(cond)
+
+
+def _conditioned(x: Tensor, cond: Product | None, g: Tensor | None) -> Tensor:
+    """Return rows with what a predictor makes of the speaker g [G]; unchanged where there is one speaker only."""
+    return x if cond is None or g is None else x + cond(g[None])

@@ -30,6 +30,11 @@ def language_of(tag: str) -> str | None:
     return _LANGUAGE_CODES.get(primary, primary)
 
 
+def as_language(name: str) -> str:
+    """The language of a tag of BCP 47, or the name itself where it is no tag."""
+    return language_of(name) or name
+
+
 PRECISIONS = ("auto", "float32", "bfloat16")
 """What the decoder computes in; "auto" is bfloat16 where the CPU has it and the voice sounds the same, else float32."""
 

@@ -114,25 +114,36 @@ def _folded_scale(file: OnnxFile) -> Tensor | None:
     return None
 
 
-def _sizes(path: Path, file: OnnxFile) -> dict[str, Any]:
-    """Return what a config of VITS says of a network, which Piper's does not, by its tensors and operations."""
-    tensors = _tensors(file)
-    by_weight = {parameters[1]: node for node in file.nodes if len(parameters := _parameters_of(node)) == 3}
+class _Layers:
+    """What the tensors and operations of an export say of its layers, by their names in PyTorch."""
 
-    def size(name: str, axis: int) -> int:
-        if name not in tensors or tensors[name].dim() <= axis:
-            raise BrokenCheckpoint(f"{path}: has no weight {name}, so it is no voice of Piper's")
-        return tensors[name].shape[axis]
+    def __init__(self, path: Path, file: OnnxFile) -> None:
+        self._path = path
+        self._nodes = {parameters[1]: node for node in file.nodes if len(parameters := _parameters_of(node)) == 3}
+        self.tensors = _tensors(file)
 
-    def number(module: str, attribute: str) -> int:
-        node = by_weight.get(f"{module}.weight")
+    def size(self, name: str, axis: int) -> int:
+        """Return the length of one axis of a weight."""
+        if name not in self.tensors or self.tensors[name].dim() <= axis:
+            raise BrokenCheckpoint(f"{self._path}: has no weight {name}, so it is no voice of Piper's")
+        return self.tensors[name].shape[axis]
+
+    def number(self, module: str, attribute: str) -> int:
+        """Return a convolution's number such as "strides"; 1 where the export does not say it."""
+        node = self._nodes.get(f"{module}.weight")
         values = node.numbers.get(attribute) if node else None
         return values[0] if values else 1
 
-    def count(pattern: str) -> int:
-        matches = (re.match(pattern, name) for name in tensors)
+    def count(self, pattern: str) -> int:
+        """Return how many layers have names that match, by the highest of their numbers."""
+        matches = (re.match(pattern, name) for name in self.tensors)
         return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
+
+def _sizes(path: Path, file: OnnxFile) -> dict[str, Any]:
+    """Return what a config of VITS says of a network, which Piper's does not, by its tensors and operations."""
+    layers = _Layers(path, file)
+    tensors, size, number, count = layers.tensors, layers.size, layers.number, layers.count
     stages = count(r"dec\.ups\.(\d+)\.")
     blocks = count(r"dec\.resblocks\.(\d+)\.") // max(1, stages)
     kind = "1" if any(name.startswith("dec.resblocks.0.convs1.") for name in tensors) else "2"

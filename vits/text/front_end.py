@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from vits.errors import UnknownLanguage
-from vits.limits import language_of
+from vits.limits import as_language
 from vits.text import cleaners, markup, preparation, sentences
 from vits.text.dictionary import Dictionary
 from vits.text.preparation import (
@@ -162,7 +162,7 @@ def _halves(text: str, piece: Piece) -> list[Piece]:
 
 def check_language(lang: str, front_end: FrontEnd) -> None:
     """Raise UnknownLanguage where a text's language is not the front end's."""
-    if (language_of(lang) or lang) not in ("auto", *front_end.languages):
+    if as_language(lang) not in ("auto", *front_end.languages):
         raise UnknownLanguage(f"{front_end.name} speaks {', '.join(front_end.languages)}, but not {lang}")
 
 

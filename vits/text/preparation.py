@@ -13,7 +13,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from vits.errors import NothingToSay, PreparationTooLong, UnknownLanguage, UnspeakableText
-from vits.limits import LANGUAGES, language_of
+from vits.limits import LANGUAGES, as_language
 from vits.text import auto, japanese_words, laughs, markup, phonemes, sentences
 from vits.text.auto import Span
 from vits.text.cleaners import Cleaner, find, tag_of
@@ -97,7 +97,6 @@ class _Preparation:
         normalize: bool,
         add_blank: bool,
         check: Callable[[], None],
-        pronunciations: Pronunciations,
     ) -> None:
         self._cleaner = cleaner
         self._symbols = symbols
@@ -105,10 +104,29 @@ class _Preparation:
         self._normalize = normalize
         self._add_blank = add_blank
         self._check = check
-        self._pronunciations = pronunciations
-        self.dropped: Counter[str] = Counter()
+        self._pronunciations = Pronunciations(self._symbol_set)
+        self._dropped: Counter[str] = Counter()
 
-    def sentences(self, spans: list[Span], pause_s: float) -> list[Sentence]:
+    def of(
+        self, text: str, language: str | None, declared_languages: Sequence[str], dictionary: Dictionary
+    ) -> Prepared:
+        """The text in sentences; its language outside tags is told by script where that is None."""
+        text = self._pronunciations.take(readable(text, self._dropped))
+        text = dictionary.apply(text, self._pronunciations, self._symbols)
+        if self._normalize:
+            text = unify(unify_numbers(markup.plain(laughs.without(text))))
+        slices = _Slices(auto.spans(text, self._cleaner.languages, declared_languages, language))
+        with japanese_words.used(self._normalize):
+            spoken = [
+                sentence
+                for piece in sentences.split(slices.text, MAX_CHARACTERS)
+                for sentence in self._sentences(slices.between(piece.start, piece.end), piece.pause_s)
+            ]
+        if not spoken:
+            raise silence_of(text)
+        return Prepared(tuple(spoken), dict(self._dropped))
+
+    def _sentences(self, spans: list[Span], pause_s: float) -> list[Sentence]:
         """The sentence of these spans: several where it has too many symbols, none where it says nothing."""
         self._check()
         parts = [part for span in spans if span.language for part in self._parts(span)]
@@ -120,8 +138,8 @@ class _Preparation:
             first, second = sentences.halves(written)
             slices = _Slices(spans)
             return [
-                *self.sentences(slices.between(first.start, first.end), first.pause_s),
-                *self.sentences(slices.between(second.start, second.end), pause_s),
+                *self._sentences(slices.between(first.start, first.end), first.pause_s),
+                *self._sentences(slices.between(second.start, second.end), pause_s),
             ]
         self._count_dropped(spans, cleaned)
         if not any(unicodedata.category(self._symbols[index])[0] == "L" for index in ids):
@@ -185,14 +203,14 @@ class _Preparation:
     def _count_dropped(self, spans: list[Span], cleaned: str) -> None:
         for span in spans:
             if span.language is None:
-                self.dropped.update(filter(is_spoken, span.text))
+                self._dropped.update(filter(is_spoken, span.text))
             elif span.language in ("ja", "en"):
-                self.dropped.update(self._silent(span))
+                self._dropped.update(self._silent(span))
         written = Counter("".join(span.text for span in spans if span.language).lower())
         left_over = Counter(character for character in cleaned if character not in self._symbol_set)
         for character, count in left_over.items():
             if is_spoken(character) and written[character]:
-                self.dropped[character] += min(count, written[character])
+                self._dropped[character] += min(count, written[character])
 
     def _silent(self, span: Span) -> list[str]:
         """The characters that are lost when the front ends of Japanese and English put marks into ASCII."""
@@ -243,7 +261,7 @@ def in_time(check: Callable[[], None] | None, timeout_s: float) -> Callable[[], 
 
 
 def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
-    language = language_of(language) or language
+    language = as_language(language)
     if language == "auto":
         return None if cleaner.tagged else cleaner.languages[0]
     if language not in LANGUAGES:
@@ -275,7 +293,6 @@ def prepare(
     declared_languages: Sequence[str] = (),
     normalize: bool = True,
     add_blank: bool = False,
-    max_characters: int = MAX_CHARACTERS,
     check: Callable[[], None] | None = None,
     timeout_s: float = MAX_SECONDS,
     dictionary: Dictionary = NO_DICTIONARY,
@@ -290,7 +307,6 @@ def prepare(
         declared_languages: the languages that the model speaks; they decide where the script does not.
         normalize: whether numbers, dates, units and the like are put into words before the cleaner gets them.
         add_blank: whether the model was trained with blanks between symbols.
-        max_characters: the longest sentence.
         check: called before each sentence; what it raises ends the preparation.
         timeout_s: how long the preparation may take.
         dictionary: written forms of the user's own and how they are spoken.
@@ -306,21 +322,5 @@ def prepare(
     front_end = find(cleaner)
     language = _checked_language(lang, front_end, cleaner)
     check = in_time(check, timeout_s)
-    pronunciations = Pronunciations(frozenset(symbols))
-    preparation = _Preparation(
-        front_end, symbols, normalize=normalize, add_blank=add_blank, check=check, pronunciations=pronunciations
-    )
-    text = pronunciations.take(readable(text, preparation.dropped))
-    text = dictionary.apply(text, pronunciations, symbols)
-    if normalize:
-        text = unify(unify_numbers(markup.plain(laughs.without(text))))
-    slices = _Slices(auto.spans(text, front_end.languages, declared_languages, language))
-    with japanese_words.used(normalize):
-        spoken = [
-            sentence
-            for piece in sentences.split(slices.text, max_characters)
-            for sentence in preparation.sentences(slices.between(piece.start, piece.end), piece.pause_s)
-        ]
-    if not spoken:
-        raise silence_of(text)
-    return Prepared(tuple(spoken), dict(preparation.dropped))
+    preparation = _Preparation(front_end, symbols, normalize=normalize, add_blank=add_blank, check=check)
+    return preparation.of(text, language, declared_languages, dictionary)
