@@ -3,32 +3,20 @@
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
-import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import server
 from tests.conftest import model_table
-from tests.fakes import (
-    SENTENCE_WINDOWS,
-    WINDOW_S,
-    Counters,
-    SlowVoice,
-    get,
-    recording,
-    running,
-    until,
-    when_ready,
-)
+from tests.fakes import SENTENCE_WINDOWS, WINDOW_S, Counters, SlowVoice, get, recording, running
+from tests.waiting import until, wait_until, when_ready
 
 MODEL_A = model_table("a", "multi_speaker_sdp")
 
@@ -414,11 +402,9 @@ def test_requests_take_turns_window_by_window(slow_client: TestClient, counters:
 def test_requests_for_headers_alone_take_a_few_places_only(slow_client: TestClient, counters: Counters) -> None:
     with ThreadPoolExecutor(6) as clients:
         pondering = [clients.submit(slow_client.head, f"/speak?text=ponder{number}") for number in range(4)]
-        while sum(one.done() for one in pondering) < 3:
-            time.sleep(0.001)
+        wait_until(lambda: sum(one.done() for one in pondering) >= 3)
         speaking = clients.submit(slow_client.get, "/speak?text=a")
-        while slow_client.get("/health").json()["waiting"] < 2:
-            time.sleep(0.001)
+        wait_until(lambda: slow_client.get("/health").json()["waiting"] >= 2)
         counters.may_go_on.set()
         assert sorted(one.result().status_code for one in pondering) == [200, 503, 503, 503]
         assert speaking.result().status_code == 200
@@ -428,8 +414,7 @@ def test_requests_for_headers_alone_take_a_few_places_only(slow_client: TestClie
 async def test_a_short_request_does_not_wait_for_a_long_one(slow_app: Starlette, counters: Counters) -> None:
     async with running(slow_app):
         long = asyncio.create_task(get(slow_app, "|".join("l" * 20)))
-        while "l" not in counters.windows:
-            await asyncio.sleep(0.001)
+        await until(lambda: "l" in counters.windows)
         assert await get(slow_app, "s") == 200
         assert not long.done()
         assert await long == 200
@@ -458,8 +443,7 @@ async def test_a_client_that_leaves_costs_no_more_than_its_window(slow_app: Star
         leaving = asyncio.Event()
         leaver = asyncio.create_task(get(slow_app, "l", leaving))
         other = asyncio.create_task(get(slow_app, "o"))
-        while counters.windows.count("l") < 2:
-            await asyncio.sleep(0.001)
+        await until(lambda: counters.windows.count("l") >= 2)
         leaving.set()
         await leaver
         computed = counters.windows.count("l")
@@ -484,98 +468,10 @@ async def test_cancelled_requests_never_let_two_inferences_run_at_once(slow_app:
     assert counters.most_running == 1
 
 
-async def order_of_turns(*asked: tuple[str, float], cancelled: str = "", pause_s: float = 0.0) -> str:
-    """The names of jobs in the order of their turns, where all wait for an earlier one, each with its time to spare."""
-    turns = server.Turns(threads=1, max_waiting=1)
-    order: list[str] = []
-    under_way = threading.Event()
-    jobs: dict[str, asyncio.Task[Any]] = {"": asyncio.create_task(turns.infer(under_way.wait))}
-    await asyncio.sleep(0)
-    for name, spare_s in asked:
-        jobs[name] = asyncio.create_task(turns.infer(partial(order.append, name), spare_s))
-        await asyncio.sleep(pause_s)
-    if cancelled:
-        jobs[cancelled].cancel()
-    under_way.set()
-    await asyncio.gather(*jobs.values(), return_exceptions=True)
-    await turns.close()
-    return "".join(order)
-
-
-@pytest.mark.anyio
-async def test_the_next_turn_is_for_the_one_that_can_wait_least() -> None:
-    assert await order_of_turns(("a", 9.0), ("b", 5.0), ("c", -1.0), ("d", 7.0)) == "cbda"
-
-
-@pytest.mark.anyio
-async def test_those_that_can_wait_as_long_come_in_the_order_of_asking() -> None:
-    assert await order_of_turns(("a", 0.0), ("b", 0.0), ("c", 0.0)) == "abc"
-
-
-@pytest.mark.anyio
-async def test_what_could_wait_comes_before_what_is_asked_for_when_its_time_is_over() -> None:
-    assert await order_of_turns(("a", 0.01), ("b", 0.0), ("c", 0.0), pause_s=0.02) == "abc"
-
-
-@pytest.mark.anyio
-async def test_a_cancelled_job_leaves_the_queue_to_the_others() -> None:
-    assert await order_of_turns(("a", 0.0), ("b", 0.0), ("c", 0.0), cancelled="b") == "ac"
-
-
-@pytest.mark.anyio
-async def test_a_turn_that_comes_with_the_cancellation_goes_to_the_next() -> None:
-    turns = server.Turns(threads=1, max_waiting=1)
-
-    async def infer_and_cancel_the_next() -> None:
-        await turns.infer(lambda: None)
-        called.cancel()
-
-    first = asyncio.create_task(infer_and_cancel_the_next())
-    await asyncio.sleep(0)
-    called, last = asyncio.create_task(turns.infer(lambda: "called")), asyncio.create_task(turns.infer(lambda: "last"))
-    assert await asyncio.wait_for(last, 10) == "last"
-    await first
-    assert called.cancelled()
-    await turns.close()
-
-
-@pytest.mark.anyio
-async def test_a_cancelled_turn_lasts_until_the_thread_is_done() -> None:
-    turns = server.Turns(threads=1, max_waiting=1)
-    events: list[str] = []
-
-    def first() -> None:
-        events.append("first begins")
-        time.sleep(5 * WINDOW_S)
-        events.append("first ends")
-
-    cancelled = asyncio.create_task(turns.infer(first))
-    await asyncio.sleep(WINDOW_S)
-    cancelled.cancel()
-    await turns.infer(lambda: events.append("second"))
-    assert events == ["first begins", "first ends", "second"]
-    assert cancelled.cancelled()
-    await turns.close()
-
-
-@pytest.mark.anyio
-async def test_loading_computes_with_one_thread_beside_an_inference_of_more() -> None:
-    before = torch.get_num_threads()
-    turns = server.Turns(threads=3, max_waiting=1, set_threads=server.set_threads)
-    try:
-        await turns.start()
-        assert await turns.load(torch.get_num_threads) == 1
-        assert await turns.infer(torch.get_num_threads) == 3
-    finally:
-        await turns.close()
-        torch.set_num_threads(before)
-
-
 def test_slow_text_work_keeps_nobody_else_waiting(slow_client: TestClient, counters: Counters) -> None:
     with ThreadPoolExecutor(1) as clients:
         pondering = clients.submit(slow_client.get, "/speak", params={"text": "ponder"})
-        while slow_client.get("/health").json()["waiting"] == 0:
-            time.sleep(0.001)
+        wait_until(lambda: slow_client.get("/health").json()["waiting"])
         counters.may_go_on.set()
         assert pondering.result().status_code == 200
 

@@ -217,20 +217,6 @@ def service_of(client: TestClient) -> server.SpeechService:
     return service
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Return when it is so."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-def when_ready(client: TestClient) -> TestClient:
-    """The client, once the models are loaded."""
-    while client.get("/health").status_code == 503:
-        time.sleep(0.01)
-    return client
-
-
 def recording(content: bytes) -> tuple[Any, int]:
     """The 16-bit samples of a WAV file and their rate."""
     samples, sample_rate_hz = soundfile.read(io.BytesIO(content), dtype="int16")

@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 import server
 from tests.conftest import model_table
-from tests.fakes import Counters, SlowVoice, when_ready
+from tests.fakes import Counters, SlowVoice
+from tests.waiting import when_ready
 
 POOL = (
     "[server]\nthreads = 1\nmax_text_chars = 100\n"

@@ -16,8 +16,7 @@ from starlette.testclient import TestClient
 
 import server
 from tests.conftest import SMALL_VOICES, RunningServer, StartServer, model_table, running_servers
-from tests.fakes import when_ready
-from tests.waiting import wait_until
+from tests.waiting import wait_until, when_ready
 
 TIMEOUT_S = 30
 ON_DEMAND = 'load = "on demand"'

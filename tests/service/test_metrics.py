@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 
 import server
 from tests.conftest import model_table
-from tests.fakes import Client, running, service_of, until, when_ready
+from tests.fakes import Client, running, service_of
+from tests.waiting import until, when_ready
 
 Samples = Callable[..., float]
 

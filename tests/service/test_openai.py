@@ -28,7 +28,8 @@ from service.host import VoiceEntry
 from service.openai import MODELS, VOICES, spread
 from service.recordings import RETRY_AFTER_S
 from tests.conftest import RunningServer, model_table, running_servers, write_models
-from tests.fakes import service_of, when_ready
+from tests.fakes import service_of
+from tests.waiting import when_ready
 
 KEY = "a secret key"
 TEXT = "Hello from two small cores."
@@ -473,8 +474,7 @@ def test_a_busy_server_is_tried_again_when_it_says(tmp_path: Path) -> None:
     path.write_text("[server]\nthreads = 1\nmax_waiting = 1\n" + model_table("solo", "single_speaker_dp_resblock2"))
     statuses = []
     with TestClient(server.create_app(server.read_settings(path)), base_url="http://testserver") as transport:
-        while transport.get("/health").status_code == 503:
-            time.sleep(0.01)
+        when_ready(transport)
         transport.event_hooks = {
             "response": [lambda response: statuses.append((response.status_code, time.monotonic()))]
         }

@@ -15,16 +15,8 @@ from starlette.testclient import TestClient
 import server
 from service import audio, recordings
 from tests.conftest import model_table
-from tests.fakes import (
-    SENTENCE_WINDOWS,
-    Client,
-    Counters,
-    get,
-    running,
-    service_of,
-    until,
-    when_ready,
-)
+from tests.fakes import SENTENCE_WINDOWS, Client, Counters, get, running, service_of
+from tests.waiting import until, when_ready
 
 # How long a recording can wait
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.residency import NoRoom, Residency
-from tests.fakes import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 

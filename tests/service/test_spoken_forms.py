@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 import server
 from tests.conftest import model_table
-from tests.fakes import when_ready
+from tests.waiting import when_ready
 from vits import BadDictionary
 
 
