@@ -11,11 +11,11 @@
     GET  /metrics                counts and times for Prometheus
     GET  /openapi.json           every route, parameter and answer, for programs; /docs shows it to people
 
-Limits: one process, one inference at a time. Requests take turns window by window: the next is for the one whose sound
-would end first if it were played. At most `max_waiting` recordings are made at once, the rest get 503 with Retry-After.
-Equal requests share one recording, which is kept while the cache has room; one without readers costs no more than the
-window under way. Memory is bounded by `cache_mb` and `max_waiting` recordings of `max_audio_s`, however slowly clients
-read. Users' text is never logged.
+Limits: one process, one inference at a time. Requests take turns window by window: the next turn is for the request
+whose sound would end first if it were played. At most `max_waiting` recordings are made at once; further requests get
+503 with Retry-After. Equal requests share one recording, which is kept while the cache has room. A recording without
+readers is given up after its current window. Memory is bounded by `cache_mb` and `max_waiting` recordings of
+`max_audio_s`, however slowly clients read. Users' text is never logged.
 """
 
 import asyncio
@@ -76,16 +76,16 @@ from vits.text.preparation import NO_DICTIONARY
 log = logging.getLogger("uvicorn.error")
 
 LoadVoice = Callable[[Path, Path | None, str], Voice]
-"""What loads a checkpoint and its config, if it has one of its own, in a precision."""
+"""Loads a checkpoint, with its config if that is given, in a precision."""
 InTurn = Callable[[Callable[[], object]], object]
-"""What returns the result of a job that is run where inference is."""
+"""Runs a job in the thread of inference, and returns its result."""
 
 PROTOCOLS = (openai, vits_simple_api)
 """The protocols of others with errors of their own: modules with routes, a prefix of paths, and an error's shape."""
 SILENCE_S = 0.2
-"""How long the silence is that a text without anything to say may become."""
+"""The length of the silence that may answer a text without anything to say."""
 FIXED = ("threads", "precision", "cors_origins", "watch")
-"""The settings that another start alone can change."""
+"""The settings that change at the next start only."""
 DONE = object()
 EXIT_START_FAILED, EXIT_OUT_OF_MEMORY = 3, 71
 """uvicorn's own code for an application that could not start, and one after which another start may succeed."""
@@ -361,7 +361,7 @@ class SpeechService:
         return self.settings.max_waiting * self.settings.max_audio_s * 2 * rate_hz
 
     def voices(self) -> list[VoiceEntry]:
-        """All who can speak, in the order of models.toml, whether their models are in memory or not."""
+        """All speakers of the roster, in the order of models.toml, whether their models are in memory or not."""
         return self.roster.voices
 
     @property
@@ -394,7 +394,7 @@ class SpeechService:
             return await self.turns.load(partial(load_model, settings, table, self.load_voice, in_turn))
 
     def kept(self, model: ModelSettings, settings: Settings) -> Callable[[], Model] | None:
-        """What makes a model of other settings from one of the roster, if it can keep its weights."""
+        """A function that makes a model of other settings from one of the roster, if that can keep its weights."""
         old = self.roster.models.get(model.name)
         weights = (model.checkpoint, model.config, model.load)
         if old is None or weights != (old.settings.checkpoint, old.settings.config, old.settings.load):
@@ -406,7 +406,7 @@ class SpeechService:
         return partial(describe, settings, model, old.voice, old.precision, old.parameter_bytes)
 
     async def fetch(self, model: Model) -> tuple[Voice, int]:
-        """The weights of a model, for the residency; a Refusal where they cannot be loaded, FilesChanged after that."""
+        """The weights of a model, for the residency; a Refusal if they cannot be loaded, FilesChanged if others are."""
         settings = model.settings
         try:
             if model.is_current():
@@ -439,7 +439,7 @@ class SpeechService:
         log.info("Unloaded %s: %s", model.settings.name, reason)
 
     async def make(self, recording: Recording, speech: Speech) -> None:
-        """Fill a recording from its first window to its last, and keep it; where that fails, tell its readers."""
+        """Fill a recording from its first window to its last, and keep it; if that fails, tell its readers."""
         rate_hz, stopwatch = speech.model.voice.sample_rate_hz, Stopwatch()
         try:
             with self.turns.admit():

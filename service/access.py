@@ -8,23 +8,23 @@ from starlette.requests import Request
 from service.errors import Refusal
 
 HEADERS = ("x-api-key", "api-key")
-"""Where clients of vits-simple-api and of Azure show a key."""
+"""The headers in which clients of vits-simple-api and of Azure send a key."""
 QUERY_NAMES = ("key", "api_key")
-"""Ours, and that of vits-simple-api."""
+"""The query parameters that hold a key: this server's own, and that of vits-simple-api."""
 
 
 class Key:
     """The server's key, which no log and no error message ever shows."""
 
     def __init__(self, key: str) -> None:
-        """The key; an empty one lets everybody in."""
+        """A key that every request must have; with an empty one no request needs a key."""
         self._key = key.encode()
 
     def __repr__(self) -> str:
         return "Key(hidden)"
 
     def check(self, request: Request) -> None:
-        """Raise where a key is set and the request does not show it."""
+        """Raise if there is a key and the request does not have it."""
         if not self._key:
             return
         if not hmac.compare_digest(shown_key(request), self._key):

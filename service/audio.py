@@ -114,7 +114,7 @@ def media_type(name: str, sample_rate_hz: int) -> str:
 
 
 def wav_header(sample_rate_hz: int, sound_bytes: int | None = None) -> bytes:
-    """The header of a WAV file of 16-bit samples, one channel; None: of one whose size is not known yet."""
+    """The header of a WAV file of 16-bit samples with one channel; `sound_bytes` is None while that is unknown."""
     size = UNKNOWN_SIZE if sound_bytes is None else sound_bytes
     riff_size = UNKNOWN_SIZE if sound_bytes is None else sound_bytes + 36
     layout = (b"RIFF", riff_size, b"WAVE", b"fmt ", 16, 1, 1, sample_rate_hz, 2 * sample_rate_hz, 2, 16, b"data", size)
@@ -122,9 +122,10 @@ def wav_header(sample_rate_hz: int, sound_bytes: int | None = None) -> bytes:
 
 
 class Tape:
-    """A file for libsndfile or FFmpeg to write: what it adds is taken away again, what it writes over is noted.
+    """A file in memory that libsndfile or FFmpeg writes.
 
-    It must not raise: cffi would print that and go on.
+    New bytes at its end can be taken at once; changes of earlier bytes are listed for the time when it is finished.
+    Its methods must not raise: cffi would print the error and continue.
     """
 
     def __init__(self) -> None:
@@ -135,16 +136,16 @@ class Tape:
         self.patches: list[tuple[int, bytes]] = []
 
     def tell(self) -> int:
-        """Where the next bytes go."""
+        """The position at which the next bytes are written."""
         return self.position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go there."""
+        """Change that position."""
         self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.end}[whence]
         return self.position
 
     def write(self, data: Any) -> int:
-        """Add to the end, or note what the file is to have in place of earlier bytes."""
+        """Add bytes to the end, or list them as a change of earlier bytes."""
         if self.position == self.end:
             self.fresh += data
             self.end += len(data)
@@ -154,13 +155,13 @@ class Tape:
         return len(data)
 
     def take(self) -> bytes:
-        """What was added since the last time."""
+        """The bytes that were added since the last call."""
         fresh, self.fresh = bytes(self.fresh), bytearray()
         return fresh
 
 
 class Writer(Protocol):
-    """What makes a file of samples."""
+    """An encoder: samples in, the bytes of a file out."""
 
     def write(self, samples: numpy.typing.NDArray[Any]) -> bytes:
         """What these samples, 16-bit or in [-1, 1], add to the file; some of it may come with the next."""

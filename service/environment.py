@@ -1,4 +1,4 @@
-"""What a start by run.sh sets in the environment and in the logs, and what is done where it was started otherwise."""
+"""The variables that run.sh sets, and what the server does if it is started otherwise; logs without users' text."""
 
 import logging
 import os
@@ -9,9 +9,9 @@ from service.process import allocator
 log = logging.getLogger("uvicorn.error")
 
 CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024", "LRU_CACHE_CAPACITY": "1"}
-"""The environment variables that bound oneDNN's and ideep's caches, where none are set. Fixed windows need few
-primitives: a small cache stays flat and always hits, where none at all would compile every convolution again at every
-call. torch reads each of them once, at its first operation."""
+"""The variables that limit oneDNN's and ideep's caches, and their values if they are not set. Fixed windows need few
+primitives: a small cache stays flat and always hits, whereas without one oneDNN would compile every convolution again
+at every call. torch reads each of them once, at its first operation."""
 
 
 def set_cache_capacities() -> None:
@@ -52,7 +52,7 @@ class NoSecrets(logging.Filter):
 
 
 def without_secrets(argument: object) -> object:
-    """An argument of a log line, without what clients keep to themselves."""
+    """An argument of a log line, without queries and headers."""
     if isinstance(argument, str):
         return argument.partition("?")[0]
     if isinstance(argument, dict):

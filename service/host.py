@@ -1,4 +1,4 @@
-"""What protocol modules share: the service, as far as another protocol needs it, and what they answer besides."""
+"""What the modules of protocols share: the service as they see it, and parts of their answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from service.parameters import Parameters
 NAMES_LISTED = 20
 """How many names an error message or a header lists; a model may have a thousand speakers."""
 NAME_CHARS = 64
-"""How much of a client's own name a header repeats."""
+"""How many characters of a name that a client sent a header repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,9 @@ class ProtocolRoute(Route):
 
 
 def silent(text: object) -> dict[str, str]:
-    """What makes silence of a text such as "..." or a closing quote: programs send what they speak piece by piece.
+    """The parameter by which a text such as "..." becomes silence: programs send such pieces when they speak in pieces.
 
-    A text that is missing, or nothing but blanks, stays an error.
+    A text that is missing or consists of blanks is still an error.
     """
     return {"empty": "silence"} if isinstance(text, str) and text.strip() else {}
 
@@ -115,6 +115,6 @@ def listed(names: Iterable[str]) -> str:
 
 
 def ignored_headers(names: Iterable[str]) -> dict[str, str]:
-    """The header that names what a request asked for in vain, percent-encoded; none where that is nothing."""
+    """The header that names the parameters that were ignored, percent-encoded; no header if there are none."""
     named = [quote(name[:NAME_CHARS], safe="", errors="replace") or '""' for name in dict.fromkeys(names)]
     return {"X-Ignored": listed(named)} if named else {}

@@ -16,7 +16,7 @@ from vits.limits import RANGES
 
 PARAMETERS = ("speaker", "key")
 TEXT = "{{java.encodeURI(speakText)}}"
-"""What Legado puts the text in for, percent-encoded."""
+"""The part of a source's address that Legado replaces by the text, percent-encoded."""
 SPEED = "{{{{Math.max({:g}, Math.min({:g}, speakSpeed / 10))}}}}".format(*RANGES["speed"])
 """The same for the speed, by JavaScript: its speakSpeed is 5 to 50, and 10 is the voice's own speed (as it treats
 Android's own engines). It must never leave our range, since Legado pauses after five errors."""

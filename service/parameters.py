@@ -18,11 +18,11 @@ from vits.limits import MAX_SEED, RANGES, language_of
 Value = TypeVar("Value")
 
 PARAMETERS = ("text", "speaker", "lang", *RANGES, "seed", "format", "stream", "empty")
-"""Everything that GET /speak takes, but for the key."""
+"""The parameters of GET /speak, without the key."""
 BODY_PARAMETERS = (*PARAMETERS, "replace")
 """Everything that POST /speak takes."""
 EMPTY = ("error", "silence")
-"""What a text without anything to say may become; the first is the default."""
+"""The answers to a text that has nothing to say; the first is the default."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 WHOLE_NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 """How a query writes numbers; Python's own reading also takes 1_0, the digits of other scripts, and nan."""

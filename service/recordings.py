@@ -27,10 +27,9 @@ MAX_AGE_S = 3600
 PIECE_BYTES = 64 * 1024
 """The most that a client is handed at once: what one that reads slowly holds besides the shared recording."""
 PATIENCE_S = 30.0
-"""How long a client may lag behind the pace at which it would have to read, before it is cut off: what it reads holds
-memory."""
+"""How far a client may fall behind LEAST_PACE before it is disconnected, because what it reads holds memory."""
 LEAST_PACE = 0.9
-"""The slowest that a client may read for good, in seconds of sound per second; a player reads at 1."""
+"""The pace below which a client falls behind, in seconds of sound per second; a player reads at 1."""
 HEAD_START_S = 1.0
 """How much earlier than it was asked for a first window is due: it is short, and a listener waits for it."""
 CHARACTERS_NAMED = 32
@@ -41,7 +40,7 @@ RETRY_AFTER_S = 2
 LATER = {"Retry-After": str(RETRY_AFTER_S)}
 """When a client that was refused for want of room may come back."""
 EMBEDDABLE = {"Cross-Origin-Resource-Policy": "cross-origin"}
-"""A header of speech: pages of other origins may play it by an audio tag, without reading it."""
+"""A header of speech, with which audio tags on pages of other origins may play it; their scripts cannot read it."""
 
 
 class Recording:
@@ -71,29 +70,29 @@ class Recording:
 
     @property
     def etag(self) -> str:
-        """The key as HTTP has it."""
+        """The key as the value of the header ETag."""
         return f'"{self.key}"'
 
     @property
     def bytes_per_s(self) -> float:
-        """How many bytes a second of its sound takes, as far as it is made."""
+        """How many bytes one second of its sound takes, on average so far."""
         return len(self.body) / max(self.sound_s, 1.0)
 
     @property
     def spare_s(self) -> float:
-        """How long its next window can wait while someone plays it: less than no time before the first."""
+        """How many seconds its next window can wait without a gap in playback; negative before the first window."""
         if not self.sound_s:
             return -HEAD_START_S
         return max(0.0, self.started_s + self.sound_s - time.monotonic())
 
     def add(self, encoded: bytes, sound_s: float) -> None:
-        """Put more bytes at its end, which hold that much sound."""
+        """Add bytes, which hold that many seconds of sound, to its end."""
         self.body += encoded
         self.sound_s += sound_s
         self._tell()
 
     def finish(self, patches: Iterable[tuple[int, bytes]]) -> None:
-        """Give it what only a whole recording has: its size in its header, and its headers in HTTP."""
+        """Complete it: the size in the file's header, and the HTTP headers that only a complete answer has."""
         assert isinstance(self.body, bytearray)
         for start, patch in patches:
             self.body[start : start + len(patch)] = patch
@@ -136,15 +135,15 @@ class Recordings:
     """The recordings that are made or read, and the finished ones that are kept."""
 
     def __init__(self, limit_bytes: int) -> None:
-        """None yet; at most `limit_bytes` are kept, the latest used."""
+        """No recordings yet; of finished ones, the latest used are kept, `limit_bytes` at most."""
         self.limit_bytes = limit_bytes
         self.bytes = 0
         self.under_way: dict[str, Recording] = {}
-        """Those that are made, and those that are finished and read but not kept."""
+        """Those that are being made, and finished ones that are not kept but still read."""
         self.kept: OrderedDict[str, Recording] = OrderedDict()
 
     def find(self, key: str) -> tuple[Recording | None, str]:
-        """The recording of that key, if there is one, and how X-Cache calls where it comes from."""
+        """The recording of that key, if there is one, and the value of X-Cache."""
         if key in self.kept:
             self.kept.move_to_end(key)
             return self.kept[key], "hit"
@@ -158,7 +157,7 @@ class Recordings:
         recording.task = asyncio.create_task(work)
 
     def check_room(self, limit_bytes: int) -> None:
-        """Raise where the recordings that are made or read without being kept hold that much memory."""
+        """Raise if the recordings that are not kept hold that much memory already."""
         held = sum(len(recording.body) for recording in self.under_way.values())
         if held >= limit_bytes:
             message = "Recordings that are still being read take all the memory there is; try again soon."

@@ -10,7 +10,7 @@ from typing import Any
 
 STDERR = 2
 QUIET_MS = 500
-"""For how long nothing must change before a reload: a file that is being copied changes all the time."""
+"""How long all files must stay unchanged before a reload: a file that is being copied changes all the time."""
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Things that are large and soon loaded: which of them are in memory, within a budget, the latest used.
+"""Which of several large things, such as the weights of models, are in memory: the latest used, within a budget.
 
-A thing is held while someone uses it. Where the budget would be passed, those that are not used are let go first, least
-recently used first; then those in use are waited for. Who waits is served first come, first served: a thing that must
-go takes no new users, so that two clients who use two things in turn, with room for one, both get on.
+A thing stays in memory while someone uses it. If another one would exceed the budget, things without users are let go,
+the least recently used first; if that is not enough, the load waits until things in use become free. Those who wait are
+served in the order in which they came: a thing that must go takes no new users, so two clients that use two things in
+turn, with room for one, both make progress.
 """
 
 import asyncio
@@ -86,11 +87,11 @@ class Residency(Generic[Key, Value]):
         """Those that were removed and are still in memory."""
 
     def add(self, key: Key, size_bytes: int) -> None:
-        """Know one more thing, which is loaded when it is first used."""
+        """Add a thing that is loaded when it is first used."""
         self._places[key] = _Place(key, size_bytes)
 
     def put(self, key: Key, value: Value, size_bytes: int, *, stays: bool = False) -> None:
-        """Know one more thing that is in memory already."""
+        """Add a thing that is already in memory."""
         place = self._places[key] = _Place(key, size_bytes, stays, value)
         self._touch(place)
         self._advance()
@@ -103,7 +104,7 @@ class Residency(Generic[Key, Value]):
         self._advance()
 
     def rename(self, old: Key, new: Key) -> None:
-        """Know a thing by another key."""
+        """Give a thing another key."""
         place = self._places.pop(old)
         place.key = new
         self._places[new] = place

@@ -45,11 +45,11 @@ class ModelSettings:
     normalize: bool = True
     """Whether numbers, units and signs are put into words that the model's own front end would drop or misread."""
     noise_scale: float | None = None
-    """How much the voice varies, of a request that does not say; None: vits.limits.DEFAULTS, as for the next two."""
+    """How much the voice varies if a request does not say it; None: vits.limits.DEFAULTS, as for the next two."""
     noise_scale_w: float | None = None
-    """How much the rhythm varies, of a request that does not say."""
+    """How much the rhythm varies if a request does not say it."""
     length_scale: float | None = None
-    """Duration relative to the model's own, of a request that does not say."""
+    """Duration relative to the model's own if a request does not say it."""
     replace: Mapping[str, object] = field(default_factory=dict)
     """Its [models.replace] table: written forms and how this model speaks them, before those of the server."""
 

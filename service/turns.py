@@ -17,18 +17,18 @@ Result = TypeVar("Result")
 
 
 class Turns:
-    """The one place where inference runs: a single thread, and a queue for it, the most urgent first."""
+    """The place where all inference runs: a single thread, with a queue in which the most urgent job is first."""
 
     def __init__(
         self, threads: int, max_waiting: int, set_threads: Callable[[int], object] = lambda threads: None
     ) -> None:
-        """At most `max_waiting` recordings at once; the thread starts by `set_threads`, of one inference."""
+        """At most `max_waiting` recordings at once; each thread that computes starts with `set_threads`."""
         self.threads = threads
         self.max_waiting = max_waiting
         self.waiting = self.heads = self.taken = self.loads = 0
         self._taken = False
         self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
-        """Those who wait for their turn: the time when each is due, a number that keeps their order, and its call."""
+        """The jobs that wait: when each is due, a number that keeps equal ones in order, and what starts it."""
         self._numbers = count()
         # One thread, always the same: a cancelled request cannot leave a second inference running beside the next,
         # and torch's pools and per-thread caches exist once.
@@ -46,7 +46,7 @@ class Turns:
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """A place among those under way, or a refusal where there is none."""
+        """A place among the recordings that are being made; a Refusal if there is none."""
         if self.waiting >= self.max_waiting:
             message = f"{self.waiting} recordings are under way, which is as many as may be; try again soon."
             raise Refusal("busy", message, headers=LATER)

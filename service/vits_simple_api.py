@@ -43,12 +43,12 @@ PARAMETERS = ("text", "id", "format", "lang", *SCALES, "streaming", *SEGMENTS)
 KEYS = ("api_key", "key")
 """Where the query may have a key; service/access.py reads it."""
 DETECTED = ("auto", "mix")
-"""Names for any language: told by script, or by tags in the text such as [ZH]...[ZH], which are read in either case."""
+"""Values that name no single language: it is found by script, or by tags in the text such as [ZH]...[ZH]."""
 NOTHING = ("", None)
 """The values that count as absent."""
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 FORM_OVERHEAD_BYTES = 4096
-"""Room for everything in a form but the text."""
+"""The size of everything in a form except the text."""
 MAX_FIELDS = 64
 """The most fields of a form."""
 SEGMENT_SIZE = 50
@@ -212,7 +212,7 @@ async def multipart_values(request: Request, body: bytes) -> dict[str, object]:
 
 
 def first_values(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    """The pairs as a dict; of a name that is given twice the first counts, as there."""
+    """The pairs as a dict; of a name that is given twice the first counts, as on that server."""
     values: dict[str, object] = {}
     for name, value in pairs:
         values.setdefault(name, value)

@@ -21,7 +21,7 @@ MAX_HEADS = 256
 MAX_LAYERS = 64
 MAX_KERNEL_SIZE = 31
 MAX_BLOCKS = 12
-"""Of a decoder's stages, of the residual blocks in one, and of the convolutions in those."""
+"""The most stages of a decoder, residual blocks in a stage, and convolutions in a block."""
 MAX_DILATION = 64
 MAX_RATE = 64
 MAX_SPEAKERS = 100_000
@@ -75,7 +75,7 @@ class Config:
     speakers: Mapping[str, int]
     """The speakers' ids by name."""
     default_speaker: int | None = None
-    """Who speaks where nobody is named, as the files say; None: they do not."""
+    """Who speaks if no speaker is named, as the files say; None: they do not say it."""
     family: str = "VITS"
     """The program whose format the files have."""
     files: tuple[Path, ...] = ()

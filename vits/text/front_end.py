@@ -1,4 +1,4 @@
-"""What turns text into a voice's symbol ids, whatever the voice's format: one interface, and what its kinds share."""
+"""The interface that turns text into a voice's symbol ids, whatever the voice's format, and what its kinds share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the commonest Chinese characters of several readings have which: by phrase and by neighbour.
+"""The reading of the most common Chinese characters that have several, by the phrase and the characters beside them.
 
 Each line of the table is a reading and the places that it has, the character between « and »; what stands around it is a
 regular expression, of fixed width before it. The first line that fits decides.

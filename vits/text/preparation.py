@@ -74,7 +74,7 @@ def with_blanks(ids: Sequence[int]) -> tuple[int, ...]:
 
 
 def is_spoken(character: str) -> bool:
-    """Whether a listener would miss the character: true for letters, digits and symbols, not for marks and blanks."""
+    """Whether a listener would miss the character: true for letters, digits and symbols, false for marks and blanks."""
     category = unicodedata.category(character)
     return category[0] in "LN" or category in ("Sc", "Sm", "So") or character in _SPOKEN_MARKS
 
@@ -87,7 +87,7 @@ class _Given(NamedTuple):
 
 
 class _Preparation:
-    """The preparation of one text for one voice, with the count of what cannot be spoken."""
+    """The preparation of one text for one voice, which also counts the characters that cannot be spoken."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class _Preparation:
     def of(
         self, text: str, language: str | None, declared_languages: Sequence[str], dictionary: Dictionary
     ) -> Prepared:
-        """The text in sentences; its language outside tags is told by script where that is None."""
+        """The text in sentences; if `language` is None, the language outside tags is found by script."""
         text = self._pronunciations.take(readable(text, self._dropped))
         text = dictionary.apply(text, self._pronunciations, self._symbols)
         if self._normalize:
@@ -272,14 +272,14 @@ def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
 
 
 def readable(text: str, dropped: Counter[str]) -> str:
-    """The text with one kind of line end and without halves of characters, which are counted in `dropped`."""
+    """The text with one kind of line end and without lone surrogates, which are counted in `dropped`."""
     text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
     dropped.update(re.findall("[\ud800-\udfff]", text))
     return re.sub("[\ud800-\udfff]", "", text)
 
 
 def silence_of(text: str) -> UnspeakableText:
-    """The error of a text of which nothing was spoken: NothingToSay where it has no letters or digits."""
+    """The error for a text that has nothing to speak: NothingToSay if it has no letters or digits."""
     if any(character.isalnum() for character in text):
         return UnspeakableText("nothing in this text can be spoken")
     return NothingToSay("there is nothing to say in this text")
