@@ -1,13 +1,17 @@
 """Which module may import which: server.py uses service/ and vits/, and neither of those looks upwards or aside."""
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("service", "vits")
+"""What the server is made of."""
+TOOLS = ("bench", "deploy", "tests", "training")
+"""What is never needed to run."""
+MOST_LINES = 750
 Imports = Mapping[str, frozenset[str]]
 """What each module imports: the dotted names of modules, and of what is taken from modules."""
 
@@ -43,9 +47,9 @@ def without_functions(tree: ast.Module) -> ast.Module:
     return kept
 
 
-def read_imports(root: Path = ROOT, *, at_import_only: bool = False) -> Imports:
-    """The imports of server.py and of all modules in service/ and vits/."""
-    paths = [root / "server.py", *(path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py")))]
+def read_imports(root: Path = ROOT, *, at_import_only: bool = False, folders: Sequence[str] = FOLDERS) -> Imports:
+    """The imports of server.py and of all modules in these folders."""
+    paths = [root / "server.py", *(path for folder in folders for path in sorted((root / folder).rglob("*.py")))]
     found = {}
     for path in paths:
         name, tree = module_name(path, root), ast.parse(path.read_text(encoding="utf-8"))
@@ -136,7 +140,16 @@ def test_what_computes_nothing_imports_no_torch(module: str) -> None:
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
-    assert cycles(read_imports(at_import_only=True)) == []
+    assert cycles(read_imports(at_import_only=True, folders=(*FOLDERS, *TOOLS))) == []
+
+
+def test_what_runs_needs_no_tool(imports: Imports) -> None:
+    of_tools = [name for names in imports.values() for name in names if any(within(name, tool) for tool in TOOLS)]
+    assert of_tools == []
+
+
+def test_the_plot_is_short() -> None:
+    assert len((ROOT / "server.py").read_text("utf-8").splitlines()) <= MOST_LINES
 
 
 # The checks themselves

@@ -118,7 +118,7 @@ def test_ids_equal_those_of_transformers(name: str) -> None:
         installed(NEEDS[name])
     texts, reader = known_texts(name), front_end(name)
     assert len(texts) >= 3
-    assert {text: list(reader._read(text, Counter()).ids) for text in texts} == texts
+    assert {text: list(reader.read(text, Counter(), normalize=True)[0].ids) for text in texts} == texts
 
 
 def test_a_character_without_a_row_is_left_out_and_counted() -> None:

@@ -9,22 +9,21 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from vits.text import espeak
-from vits.text.dictionary import Dictionary
-from vits.text.front_end import Reading, as_meant, check_language, prepared
+from vits.text.front_end import OneLanguageFrontEnd, Reading
 from vits.text.libraries import PACKAGES, load
-from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken, with_blanks
+from vits.text.preparation import is_spoken, with_blanks
 
 _ROMANIZER = "Text in other scripts than Latin"
 
 
 @dataclass(frozen=True, slots=True)
-class CharacterFrontEnd:
+class CharacterFrontEnd(OneLanguageFrontEnd):
     """What a tokenizer's files say of text."""
 
     vocabulary: Mapping[str, int]
@@ -47,11 +46,6 @@ class CharacterFrontEnd:
         return f"{'phonemes' if self.phonemize else 'characters'} of {self.language}"
 
     @property
-    def languages(self) -> tuple[str, ...]:
-        """The voice's one language."""
-        return (self.language,)
-
-    @property
     def missing_packages(self) -> tuple[str, ...]:
         """espeak-ng's or uroman's, where they are needed and not there."""
         missing = espeak.missing_packages() if self.phonemize else ()
@@ -59,30 +53,15 @@ class CharacterFrontEnd:
             missing += PACKAGES[_ROMANIZER]
         return missing
 
-    def prepare(
-        self,
-        text: str,
-        lang: str = "auto",
-        declared_languages: Sequence[str] = (),
-        normalize: bool = True,
-        check: Callable[[], None] | None = None,
-        timeout_s: float = MAX_SECONDS,
-        dictionary: Dictionary = NO_DICTIONARY,
-    ) -> Prepared:
-        """The sentences of a text in symbol ids; numbers and signs stay as they are written."""
-        check_language(lang, self)
-        dropped: Counter[str] = Counter()
-        text = as_meant(text, dictionary, dropped, normalize=normalize)
-        return prepared(text, lambda piece: [self._read(piece, dropped)], dropped, check, timeout_s)
-
-    def _read(self, text: str, dropped: Counter[str]) -> Reading:
+    def read(self, text: str, dropped: Counter[str], *, normalize: bool) -> list[Reading]:
+        """One sentence; numbers and signs stay as they are written."""
         cleaned = self.cleaned(text)
         known = "".join(character for character in cleaned if character in self.vocabulary)
         dropped.update(c for c in cleaned if c not in self.vocabulary and is_spoken(c))
         if self.normalize and not self.phonemize:
             known = known.strip()
         ids = self._ids(known) if any(is_spoken(character) for character in known) else ()
-        return Reading(text, cleaned, ids)
+        return [Reading(text, cleaned, ids)]
 
     def cleaned(self, text: str) -> str:
         """The text as its characters are looked up. Raises MissingLibrary."""

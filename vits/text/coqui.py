@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vits.text import espeak_program
 from vits.text.coqui_cleaners import clean
-from vits.text.dictionary import Dictionary
-from vits.text.front_end import Reading, as_meant, check_language, prepared
-from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken
+from vits.text.front_end import OneLanguageFrontEnd, Reading
+from vits.text.preparation import is_spoken
 
 _MARKS = re.compile(r"""(\s*[;:,.!?¡¿—…"«»“”][;:,.!?¡¿—…"«»“”\s]*)""")
 """What stays as it is between the parts that espeak-ng gets, blanks included."""
@@ -23,7 +22,7 @@ _LANGUAGE_SWITCH = re.compile(r"\(.+?\)")
 
 
 @dataclass(frozen=True, slots=True)
-class CoquiFrontEnd:
+class CoquiFrontEnd(OneLanguageFrontEnd):
     """What a Coqui config says of text."""
 
     cleaner: str
@@ -47,50 +46,30 @@ class CoquiFrontEnd:
         return f"{symbols} by {self.cleaner or 'no cleaner'}"
 
     @property
-    def languages(self) -> tuple[str, ...]:
-        """The voice's one language."""
-        return (self.language,)
-
-    @property
     def missing_packages(self) -> tuple[str, ...]:
         """espeak-ng's, where it is needed and not there."""
         return espeak_program.missing_packages() if self.espeak_language else ()
 
-    def prepare(
-        self,
-        text: str,
-        lang: str = "auto",
-        declared_languages: Sequence[str] = (),
-        normalize: bool = True,
-        check: Callable[[], None] | None = None,
-        timeout_s: float = MAX_SECONDS,
-        dictionary: Dictionary = NO_DICTIONARY,
-    ) -> Prepared:
-        """The sentences of a text in symbol ids; beyond what the cleaner does, numbers and signs stay as written.
+    def read(self, text: str, dropped: Counter[str], *, normalize: bool) -> list[Reading]:
+        """One sentence; beyond what the cleaner does, numbers and signs stay as written.
 
         Some cleaners put numbers into English words whatever the language. If the text is normalized, espeak-ng reads
         them in a language of its own instead.
         """
-        check_language(lang, self)
-        dropped: Counter[str] = Counter()
-        text = as_meant(text, dictionary, dropped, normalize=normalize)
         numbers = not (normalize and self.espeak_language and self.language != "en")
-        return prepared(text, lambda piece: [self._read(piece, dropped, numbers)], dropped, check, timeout_s)
-
-    def _read(self, text: str, dropped: Counter[str], numbers: bool = True) -> Reading:
         cleaned = clean(text, self.cleaner, self.cleaner_language, numbers=numbers)
         if self.espeak_language:
             cleaned = self._phonemes(cleaned)
         known = [symbol for symbol in cleaned if symbol in self.vocabulary]
         dropped.update(symbol for symbol in cleaned if symbol not in self.vocabulary and is_spoken(symbol))
         if not any(map(is_spoken, known)):
-            return Reading(text, cleaned, ())
+            return [Reading(text, cleaned, ())]
         ids = [self.vocabulary[symbol] for symbol in known]
         if self.blank is not None:
             blanked = [self.blank] * (2 * len(ids) + 1)
             blanked[1::2] = ids
             ids = blanked
-        return Reading(text, cleaned, (*self.begin, *ids, *self.end))
+        return [Reading(text, cleaned, (*self.begin, *ids, *self.end))]
 
     def _phonemes(self, text: str) -> str:
         """A cleaned text in espeak-ng's phonemes, with its marks. Raises MissingLibrary."""

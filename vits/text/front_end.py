@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from vits.errors import UnknownLanguage
 from vits.limits import as_language
@@ -108,48 +109,73 @@ class Reading(NamedTuple):
     """What the voice is to speak; none where the part has nothing to speak."""
 
 
-def prepared(
-    text: str,
-    read: Callable[[str], list[Reading]],
-    dropped: Counter[str],
-    check: Callable[[], None] | None,
-    timeout_s: float,
-    hidden: re.Pattern[str] | None = None,
-) -> Prepared:
-    """The sentences of a text, cut as all texts here are, and read by a front end that knows one language.
+class OneLanguageFrontEnd(ABC):
+    """A front end of one language, which reads the text piece by piece; texts are cut as for all front ends."""
 
-    Args:
-        text: what is to be spoken.
-        read: what reads a piece of text; it may find several sentences in it.
-        dropped: what `read` counts characters in that it cannot read.
-        check: called before each piece; what it raises ends the preparation.
-        timeout_s: how long the preparation may take.
-        hidden: what must not be cut, for its marks end no sentences.
+    __slots__ = ()
 
-    Raises:
-        PreparationTooLong: it took longer than that.
-        UnspeakableText: nothing in the text can be spoken; NothingToSay where it has no letters or digits.
+    language: str
+    raw: ClassVar[re.Pattern[str] | None] = None
+    """What phonemes in a text look like, if the voice reads any; such a part is neither changed nor cut."""
 
-    """
-    check = in_time(check, timeout_s)
-    text = readable(text, dropped)
-    outline = hidden.sub(lambda match: len(match[0]) * "x", text) if hidden else text
-    spoken: list[Sentence] = []
-    waiting = sentences.split(outline, MAX_CHARACTERS)[::-1]
-    while waiting:
-        check()
-        piece = waiting.pop()
-        readings = read(text[piece.start : piece.end])
-        if any(len(reading.ids) > 2 * MAX_SYMBOLS for reading in readings) and piece.end - piece.start > 1:
-            waiting += _halves(outline, piece)[::-1]
-            continue
-        found = [reading for reading in readings if reading.ids]
-        for reading in found:
-            pause_s = piece.pause_s if reading is found[-1] else NO_PAUSE_S
-            spoken.append(Sentence(reading.written, reading.written, reading.cleaned, reading.ids, pause_s))
-    if not spoken:
-        raise silence_of(text)
-    return Prepared(tuple(spoken), dict(dropped))
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    @abstractmethod
+    def missing_packages(self) -> tuple[str, ...]:
+        """The Python packages that must be installed before it can speak, as pip takes them."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The voice's one language."""
+        return (self.language,)
+
+    @abstractmethod
+    def read(self, text: str, dropped: Counter[str], *, normalize: bool) -> list[Reading]:
+        """The sentences in a piece of text; characters that it cannot read are counted in `dropped`."""
+
+    def prepare(
+        self,
+        text: str,
+        lang: str = "auto",
+        declared_languages: Sequence[str] = (),
+        normalize: bool = True,
+        check: Callable[[], None] | None = None,
+        timeout_s: float = MAX_SECONDS,
+        dictionary: Dictionary = NO_DICTIONARY,
+    ) -> Prepared:
+        """The sentences of a text in symbol ids; what vits.text.prepare says of arguments and errors holds here."""
+        check_language(lang, self)
+        check = in_time(check, timeout_s)
+        dropped: Counter[str] = Counter()
+        text = readable(as_meant(text, dictionary, dropped, normalize=normalize, raw=self.raw), dropped)
+        spoken: list[Sentence] = []
+        for piece, readings in self._pieces(text, dropped, normalize, check):
+            found = [reading for reading in readings if reading.ids]
+            for reading in found:
+                pause_s = piece.pause_s if reading is found[-1] else NO_PAUSE_S
+                spoken.append(Sentence(reading.written, reading.written, reading.cleaned, reading.ids, pause_s))
+        if not spoken:
+            raise silence_of(text)
+        return Prepared(tuple(spoken), dict(dropped))
+
+    def _pieces(
+        self, text: str, dropped: Counter[str], normalize: bool, check: Callable[[], None]
+    ) -> Iterator[tuple[Piece, list[Reading]]]:
+        """Yield the pieces of a text and what is read in them; a piece with too many symbols comes in halves."""
+        outline = self.raw.sub(lambda match: len(match[0]) * "x", text) if self.raw else text
+        waiting = sentences.split(outline, MAX_CHARACTERS)[::-1]
+        while waiting:
+            check()
+            piece = waiting.pop()
+            readings = self.read(text[piece.start : piece.end], dropped, normalize=normalize)
+            if any(len(reading.ids) > 2 * MAX_SYMBOLS for reading in readings) and piece.end - piece.start > 1:
+                waiting += _halves(outline, piece)[::-1]
+                continue
+            yield piece, readings
 
 
 def _halves(text: str, piece: Piece) -> list[Piece]:

@@ -10,15 +10,15 @@ import importlib.util
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from vits.text import espeak_ng
-from vits.text.dictionary import Dictionary
-from vits.text.front_end import Reading, as_meant, check_language, prepared
+from vits.text.front_end import OneLanguageFrontEnd, Reading
 from vits.text.libraries import PACKAGES
 from vits.text.normalize import normalize as normalized
-from vits.text.preparation import MAX_SECONDS, NO_DICTIONARY, Prepared, is_spoken
+from vits.text.preparation import is_spoken
 
 PHONEME_TYPES = ("espeak", "text", "pinyin")
 PAD, BEGIN, END = "_", "^", "$"
@@ -35,8 +35,10 @@ _ENDS_OF_PINYIN = frozenset("12345。？！.?!—…、，：；,:; ")
 
 
 @dataclass(frozen=True, slots=True)
-class PiperFrontEnd:
+class PiperFrontEnd(OneLanguageFrontEnd):
     """What a Piper config says of text."""
+
+    raw: ClassVar[re.Pattern[str] | None] = _RAW
 
     phoneme_type: str
     """One of PHONEME_TYPES."""
@@ -56,39 +58,15 @@ class PiperFrontEnd:
         return f"espeak {self.espeak_voice}" if self.phoneme_type == "espeak" else self.phoneme_type
 
     @property
-    def languages(self) -> tuple[str, ...]:
-        """The voice's one language."""
-        return (self.language,)
-
-    @property
     def missing_packages(self) -> tuple[str, ...]:
         """espeak-ng's or those of Chinese, where they are needed and not there."""
         if self.phoneme_type == "pinyin":
             return () if all(map(importlib.util.find_spec, ("pypinyin", "rjieba"))) else PACKAGES["Chinese"]
         return espeak_ng.missing_packages() if self.phoneme_type == "espeak" else ()
 
-    def prepare(
-        self,
-        text: str,
-        lang: str = "auto",
-        declared_languages: Sequence[str] = (),
-        normalize: bool = True,
-        check: Callable[[], None] | None = None,
-        timeout_s: float = MAX_SECONDS,
-        dictionary: Dictionary = NO_DICTIONARY,
-    ) -> Prepared:
-        """The sentences of a text in symbol ids; numbers become words for pinyin alone: espeak-ng reads them itself."""
-        check_language(lang, self)
-        dropped: Counter[str] = Counter()
-        text = as_meant(text, dictionary, dropped, normalize=normalize, raw=_RAW)
-        in_words = normalize and self.phoneme_type == "pinyin"
-
-        def read(piece: str) -> list[Reading]:
-            return self._read(piece, normalized(piece, "zh") if in_words else piece, dropped)
-
-        return prepared(text, read, dropped, check, timeout_s, hidden=_RAW)
-
-    def _read(self, text: str, in_words: str, dropped: Counter[str]) -> list[Reading]:
+    def read(self, text: str, dropped: Counter[str], *, normalize: bool) -> list[Reading]:
+        """The sentences that espeak-ng finds, or one. Numbers become words for pinyin alone: espeak-ng reads them."""
+        in_words = normalized(text, "zh") if normalize and self.phoneme_type == "pinyin" else text
         readings: list[Reading] = []
         for phonemes in self._phonemes(in_words):
             mapped = [symbol for phoneme in phonemes for symbol in self.phoneme_map.get(phoneme, (phoneme,))]
