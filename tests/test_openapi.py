@@ -76,6 +76,11 @@ def test_the_parameters_of_speak_are_the_servers(method: str) -> None:
     assert described["format"]["enum"] == list(FORMATS)
 
 
+def test_the_longest_text_of_the_document_is_the_settings_default() -> None:
+    text = DOCUMENT["components"]["parameters"]["text"]["description"]
+    assert f"({server.Settings(Path(), (), threads=1).max_text_chars} unless models.toml sets another limit)" in text
+
+
 def test_the_parameters_of_openai_are_the_servers() -> None:
     described = parameters("post", "/v1/audio/speech")
     assert set(described) == set(openai.PARAMETERS)

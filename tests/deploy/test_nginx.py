@@ -14,6 +14,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from deploy.defaults import defaults
+from service.parameters import JSON_CHARACTER_BYTES, JSON_OVERHEAD_BYTES
+from service.settings import Settings
 from tests.conftest import RunningServer, StartServer, free_port, head_in_segments
 from tests.deploy.conftest import DEPLOY, LONG_TEXT, NeedsProgram, StartProcess, replaced, speak
 from tests.waiting import WAIT_S, wait_until
@@ -156,6 +158,14 @@ def test_nginx_reads_a_query_of_many_chinese_characters_however_it_arrives(
 def test_nginx_hands_no_longer_head_on_than_the_server_reads() -> None:
     assert "large_client_header_buffers 4 64k;" in (DEPLOY / "nginx.conf").read_text()
     assert int(defaults()["MAX_HEAD_BYTES"]) > 64 * 1024
+
+
+def test_nginx_hands_on_every_body_that_the_server_reads() -> None:
+    most_chars = Settings(Path(), (), threads=1).max_text_chars
+    limit = f"client_max_body_size {(JSON_CHARACTER_BYTES * most_chars + JSON_OVERHEAD_BYTES) // 1024}k"
+    assert f"    {limit};\n" in (DEPLOY / "nginx.conf").read_text()
+    assert f"(max_text_chars = {most_chars})" in (DEPLOY / "nginx.conf").read_text()
+    assert f"`{limit}`" in (DEPLOY / "nginx.md").read_text()
 
 
 def test_nginx_shows_metrics_to_this_machine(nginx: StartNginx, start_server: StartServer) -> None:
