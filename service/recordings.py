@@ -353,5 +353,6 @@ def read_range(request: Request, recording: Recording) -> slice | None:
             return None
     if start >= size:
         headers = {"Content-Range": f"bytes */{size}"}
-        raise Refusal("unsatisfiable_range", f"The recording has {size} bytes.", headers=headers)
+        message = f"The range begins after the end: the recording has {size} bytes."
+        raise Refusal("unsatisfiable_range", message, headers=headers)
     return slice(start, end)

@@ -48,7 +48,7 @@ class Turns:
     def admit(self) -> Iterator[None]:
         """A place among the recordings that are being made; a Refusal if there is none."""
         if self.waiting >= self.max_waiting:
-            message = f"{self.waiting} recordings are under way, which is as many as may be; try again soon."
+            message = f"{self.waiting} recordings are being made already, which is the limit; try again soon."
             raise Refusal("busy", message, headers=LATER)
         self.waiting += 1
         try:

@@ -151,7 +151,7 @@ def voice_of(voices: Sequence[VoiceEntry], number: int) -> VoiceEntry:
         if voice.number == number:
             return voice
     most = max(voice.number for voice in voices)
-    message = f"id {str(number)[:20]} does not exist; there is 0 to {most}, see /voice/speakers"
+    message = f"id {str(number)[:20]} does not exist; the ids are 0 to {most}, see /voice/speakers"
     raise Refusal("bad_request", message)
 
 

@@ -209,7 +209,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
     "no text but white space": ({"text": " "}, 400, "text is empty"),
     "text that is none": ({"text": ["a"]}, 400, "text must be a string"),
     "text too long": ({"text": "x" * 101}, 413, "at most 100 are allowed"),
-    "an id too high": ({"text": TEXT, "id": 6}, 400, "id 6 does not exist; there is 0 to 5"),
+    "an id too high": ({"text": TEXT, "id": 6}, 400, "id 6 does not exist; the ids are 0 to 5"),
     "an id below": ({"text": TEXT, "id": -1}, 400, "id -1 does not exist"),
     "an id beyond all": ({"text": TEXT, "id": 10**400}, 400, "id 1000"),
     "an unknown format": ({"text": TEXT, "format": "m4a"}, 400, "format must be one of wav, ogg, mp3, flac, silk, amr"),
