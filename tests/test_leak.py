@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from bench.leak import Growth, advice
+from service.environment import CACHE_CAPACITIES
 from tests.conftest import ROOT
 
 COUNT = 20
-CAPACITIES: dict[str, str | None] = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024", "LRU_CACHE_CAPACITY": "1"}
+CAPACITIES: dict[str, str | None] = {**CACHE_CAPACITIES}
 
 
 def measure(models: Path, *options: str) -> tuple[int, dict[str, Any]]:
-    """The exit status and the figures of a run of its own, in which oneDNN may keep much.
+    """The exit status and the figures of a run of its own, with the capacities of run.sh.
 
     It has jemalloc as the service has, where that is installed: what glibc's arenas keep differs from run to run.
     Pages that are free are returned at once. Otherwise a part that needs many for a moment seems to keep them, and
@@ -26,8 +27,7 @@ def measure(models: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """
     command = [sys.executable, "-m", "bench.leak", "--model=solo", f"--settings={models}", f"--count={COUNT}", "--json"]
     environment = os.environ | {
-        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024",
-        "LRU_CACHE_CAPACITY": "1",
+        **CACHE_CAPACITIES,
         "LD_PRELOAD": ctypes.util.find_library("jemalloc") or "",
         "MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
     }
