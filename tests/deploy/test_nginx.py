@@ -209,7 +209,7 @@ def assert_sound_comes_before_its_end(proxy: RunningServer, server: RunningServe
 
 def test_nginx_refuses_a_body_that_no_text_needs(nginx: StartNginx) -> None:
     proxy = nginx(free_port())
-    request = Request(f"{proxy.url}/speak", data=b"x" * 70_000)
+    request = Request(f"{proxy.url}/speak", data=b"x" * 120_000)
     with pytest.raises(HTTPError) as refused:
         urlopen(request, timeout=WAIT_S)
     refused.value.close()
