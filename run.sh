@@ -218,7 +218,8 @@ run_checks() {
     else
         say "Skipped shellcheck: apt install shellcheck"
     fi
-    "$python" -m pytest "$@" || failed=1
+    # Two at once, for most tests wait for a server or a browser half of their time.
+    "$python" -m pytest --numprocesses 2 --dist loadfile "$@" || failed=1
     return "$failed"
 }
 
