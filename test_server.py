@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import server
+from service.environment import CACHE_CAPACITIES
 from tests.conftest import model_table
 from tests.fakes import SENTENCE_WINDOWS, WINDOW_S, Counters, SlowVoice, get, recording, running
 from tests.waiting import until, wait_until, when_ready
@@ -520,8 +521,8 @@ def test_health_reports_what_is_in_force(client: TestClient) -> None:
     assert report["rss_mb"] > 50
     assert report["allocator"] in ("glibc", "jemalloc")
     assert report["threads"] == 1
-    assert report["onednn_primitive_cache_capacity"] == "1024"
-    assert report["lru_cache_capacity"] == "1"
+    assert report["onednn_primitive_cache_capacity"] == CACHE_CAPACITIES["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]
+    assert report["lru_cache_capacity"] == CACHE_CAPACITIES["LRU_CACHE_CAPACITY"]
     assert report["precision"] in ("float32", "bfloat16")
 
 
