@@ -388,8 +388,9 @@ def test_utterances_of_all_lengths_reach_the_convolutions_in_few_shapes(tiny: Vo
             spoken.add(sum(map(len, windows)) // tiny.hop_length)
     assert len(spoken) > 100
     # The decoder's: first, last, and in each of two stages 1 upsampling and 4 in the blocks, all that in windows of
-    # four sizes. The text encoder's: 2 in every feed-forward layer. Durations and flow run as matrix products.
-    assert len(convolutions.seen) == len(WINDOW_SIZES) * (2 + 2 * 5) + 2
+    # four sizes. The text encoder's: 2 in every feed-forward layer, in pieces of four lengths. Durations and flow run
+    # as matrix products.
+    assert len(convolutions.seen) == len(WINDOW_SIZES) * (2 + 2 * 5) + 4 * 2
 
 
 # Imports

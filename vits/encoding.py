@@ -2,7 +2,7 @@
 
 They compute what the modules of vits/network.py do, from the same weights. Without batches there is nothing to mask,
 normalisation finds its channels side by side, and the taps of a kernel are one matrix product. The feed-forward
-convolutions, which are most of the work, run in pieces of a fixed length, so that oneDNN has nothing to compile for a
+convolutions, which are most of the work, run in pieces of a few lengths, so that oneDNN has nothing to compile for a
 new text.
 """
 
@@ -30,8 +30,8 @@ from vits.network import (
     inverse_spline,
 )
 
-PIECE = 64
-"""Symbols that a feed-forward layer takes at a time."""
+PIECE, STEP = 64, 16
+"""Symbols that a feed-forward layer takes at a time, and those of which the last piece is a multiple."""
 
 
 class _Norm(NamedTuple):
@@ -87,7 +87,7 @@ class _FeedForward(NamedTuple):
         """Return [T, C] from x [T, C]."""
         T, taps = len(x), self.conv_1.weight.shape[3]
         before, after = (taps - 1) // 2, taps // 2
-        source = F.pad(x, (0, 0, 2 * before, 2 * after + -T % PIECE))
+        source = F.pad(x, (0, 0, 2 * before, 2 * after + -T % STEP))
         made = []
         for start in range(0, T, PIECE):
             part = as_columns(source[start : start + PIECE + 2 * (taps - 1)])
@@ -130,6 +130,12 @@ class RowEncoder:
     def parameters(self) -> Iterator[Tensor]:
         """Yield every tensor of weights."""
         yield from _tensors((self._emb, self._layers, self._proj))
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Compute a piece of every length for nothing, for which oneDNN compiles."""
+        for length in range(STEP, PIECE + 1, STEP):
+            self(torch.zeros(length, dtype=torch.int64))
 
     def __call__(self, ids: Tensor) -> Prior:
         """Return the hidden states, and mean and log deviation of the prior, of ids int64 [T]."""

@@ -221,6 +221,7 @@ class Voice(Profile):
 
     def warm_up(self) -> None:
         """Compile what not every utterance needs."""
+        self._encoder.warm_up()
         self._flow.warm_up()
 
     @property
