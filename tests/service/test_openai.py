@@ -381,6 +381,8 @@ RECORDED: dict[str, dict[str, Any]] = {
     },
     # pipecat-ai 1.14.0, services/openai/tts.py, with its defaults.
     "pipecat": {"input": TEXT, "model": "gpt-4o-mini-tts", "voice": "alloy", "response_format": "pcm"},
+    # Open-LLM-VTuber, src/open_llm_vtuber/tts/openai_tts.py, with a voice of OpenAI's and its own default model.
+    "Open-LLM-VTuber": {"model": "kokoro", "voice": "alloy", "input": TEXT, "response_format": "mp3", "speed": 1.0},
     "curl": {"input": "hi"},
 }
 

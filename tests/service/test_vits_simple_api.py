@@ -282,8 +282,8 @@ def test_a_body_that_cannot_be_is_refused(client: TestClient, body: bytes, kind:
     refused(client.post("/voice/vits", content=body, headers={"Content-Type": kind}), status, "")
 
 
-@pytest.mark.parametrize("path", ["bert-vits2", "w2v2-vits", "hubert-vits", "gpt-sovits", "reading", "conversion"])
-def test_what_only_other_families_have_is_not_here(client: TestClient, path: str) -> None:
+@pytest.mark.parametrize("path", ["bert-vits2", "w2v2-vits", "hubert-vits", "gpt-sovits", "reading", "ssml"])
+def test_what_only_that_server_has_is_not_here(client: TestClient, path: str) -> None:
     refused(client.post(f"/voice/{path}", data={"text": TEXT}), 404, "this server has VITS voices alone")
 
 
