@@ -30,7 +30,7 @@ def routes(host: Host) -> list[Route]:
     async def source(request: Request) -> Response:
         """A speaker as a source of speech (HttpTTS.kt)."""
         voice, key = asked(host, request)
-        query = f"text={TEXT}&speaker={quote(voice.id, safe='')}&speed={SPEED}&format=mp3"
+        query = f"text={TEXT}&speaker={quote(voice.id, safe='')}&speed={SPEED}&format=mp3&empty=silence"
         url = f"{request.base_url}speak?{query}"
         number = int.from_bytes(hashlib.sha256(f"{request.base_url}{voice.id}".encode()).digest()[:8]) >> 64 - ID_BITS
         rows = {"id": number, "name": f"vits-speak {voice.id}", "url": url, "contentType": "audio/mpeg"}

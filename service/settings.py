@@ -70,7 +70,7 @@ class Settings:
     """The longest text of a request, in characters."""
     max_waiting: int = 8
     """The most recordings under way at once, the one that computes included."""
-    max_audio_s: int = 600
+    max_audio_s: int = 1200
     """The longest recording, in seconds of audio: what bounds the memory of one request."""
     cache_mb: int = 64
     """How much memory finished recordings may take, in megabytes (10^6 bytes); 0 keeps none."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from service.settings import read_settings
 from training.measures import level_db, steps_at_joins
 from training.recipes import RECIPES, SHIPPED
 from vits import Voice, load_voice
@@ -76,3 +77,13 @@ def test_each_speaker_speaks_cleanly(voice: tuple[str, Voice]) -> None:
         assert np.abs(samples).max() < 0.99
         assert level_db(samples) > -35
         assert 2 < len(samples) / model.sample_rate_hz < 8
+
+
+def test_the_longest_text_of_a_request_fits_into_the_longest_recording(voice: tuple[str, Voice]) -> None:
+    name, model = voice
+    settings = read_settings(VOICES.parent / "models.toml")
+    for number, teacher in enumerate(RECIPES[name].teachers.values()):
+        text = TEXTS[teacher.language]
+        frames = model.durations(model.ids(text, lang=teacher.language), speaker=number, noise_scale_w=0.2)
+        duration_s = frames.sum() * model.hop_length / model.sample_rate_hz
+        assert duration_s / len(text) * settings.max_text_chars < settings.max_audio_s

@@ -41,7 +41,7 @@ def test_its_url_speaks_at_every_speed_of_legado(
         url = url_of(source["url"], TEXT, speak_speed, run_node)
         assert "{" not in url
         assert parse_qs(urlsplit(url).query) == {
-            **{"text": [TEXT], "speaker": [speaker], "format": ["mp3"]},
+            **{"text": [TEXT], "speaker": [speaker], "format": ["mp3"], "empty": ["silence"]},
             "speed": [f"{speed:g}"],
         }
     for speak_speed in range(5, 51):

@@ -345,22 +345,26 @@ RECORDED: dict[str, dict[str, Any]] = {
     "Open WebUI": {"input": TEXT, "voice": "alloy", "model": "tts-1"},
     # SillyTavern, src/endpoints/openai.js: /custom/generate-voice.
     "SillyTavern": {"input": TEXT, "response_format": "mp3", "voice": "alloy", "speed": 1, "model": "tts-1"},
-    # lobe-tts, src/server/createOpenaiAudioSpeechCompletion.ts, by OpenAI's library.
+    # lobe-tts, src/server/createOpenaiAudioSpeech.ts, by OpenAI's library.
     "LobeChat": {"input": TEXT, "model": "tts-1", "voice": "alloy"},
     # LibreChat, api/server/services/Files/Audio/TTSService.js: openAIProvider and localAIProvider.
     "LibreChat": {"input": TEXT, "model": "tts-1-hd", "voice": "nova", "backend": "vits"},
     "LibreChat for LocalAI": {"input": TEXT, "model": "solo", "backend": "vits"},
     # anything-llm, server/utils/TextToSpeech/openAiGeneric/index.js.
     "AnythingLLM": {"model": "tts-1", "voice": "alloy", "input": TEXT},
-    # n8n, nodes/vendors/OpenAi/actions/audio/generate.operation.ts, with each format that it offers.
+    # n8n, nodes/vendors/OpenAi/v2/actions/audio/generate.operation.ts, with its default and with aac.
     "n8n": {"model": "tts-1", "input": TEXT, "voice": "onyx", "response_format": "mp3", "speed": 1},
     "n8n with aac": {"model": "tts-1", "input": TEXT, "voice": "echo", "response_format": "aac", "speed": 1},
     # AstrBot, astrbot/core/provider/sources/openai_tts_api_source.py; the model is empty unless it is configured.
     "AstrBot": {"model": "", "voice": "alloy", "response_format": "wav", "input": TEXT},
     # xiaozhi-esp32-server, main/xiaozhi-server/core/providers/tts/openai.py.
     "xiaozhi": {"model": "tts-1", "input": TEXT, "voice": "alloy", "response_format": "wav", "speed": 1.0},
-    # sfortis/openai_tts, custom_components/openai_tts/openaitts_engine.py.
-    "Home Assistant": {"model": "tts-1", "input": TEXT, "voice": "shimmer", "response_format": "wav", "speed": 1},
+    # sfortis/openai_tts 3.7, custom_components/openai_tts/openaitts_engine.py, and what older versions sent.
+    "Home Assistant": {
+        **{"model": "gpt-4o-mini-tts", "input": TEXT, "voice": "shimmer", "response_format": "mp3", "speed": 1.0},
+        "instructions": "Speak calmly.",
+    },
+    "older Home Assistant": {"model": "tts-1", "input": TEXT, "voice": "nova", "response_format": "wav", "speed": 1},
     # wyoming_openai, src/wyoming_openai/handler.py, with its defaults and with instructions and a speed.
     "wyoming_openai": {"model": "tts-1", "voice": "alloy", "input": TEXT, "response_format": "wav", "speed": 1.0},
     "wyoming_openai with instructions": {
@@ -378,6 +382,8 @@ RECORDED: dict[str, dict[str, Any]] = {
     },
     # pipecat-ai 1.14.0, services/openai/tts.py, with its defaults.
     "pipecat": {"input": TEXT, "model": "gpt-4o-mini-tts", "voice": "alloy", "response_format": "pcm"},
+    # Open-LLM-VTuber, src/open_llm_vtuber/tts/openai_tts.py, with a voice of OpenAI's and its own default model.
+    "Open-LLM-VTuber": {"model": "kokoro", "voice": "alloy", "input": TEXT, "response_format": "mp3", "speed": 1.0},
     "curl": {"input": "hi"},
 }
 

@@ -118,6 +118,36 @@ def test_its_own_client_gets_the_name_of_a_file(client: TestClient) -> None:
     assert response.content == client.get("/speak", params={"text": TEXT}).content
 
 
+# What bots send: the method, the way of the parameters, the parameters, and what is passed over.
+BOTS: dict[str, tuple[str, str, dict[str, str], str | None]] = {
+    # koishi-plugin-open-vits 2.0.6, lib/index.js: baseSay. It offers zh, en, auto and jp.
+    "koishi": ("POST", "files", {"text": TEXT, "id": "3", "format": "ogg", "lang": "zh", "length": "1.4"}, None),
+    "koishi's jp": ("POST", "files", {"text": TEXT, "id": "3", "format": "mp3", "lang": "jp", "length": "1.4"}, "lang"),
+    # AI-Vtuber, utils/audio_handle/my_tts.py: vits_api.
+    "AI-Vtuber": (
+        *("GET", "params"),
+        {
+            **{"text": TEXT, "id": "3", "format": "wav", "lang": "auto", "length": "1"},
+            **{"noise": "0.33", "noisew": "0.4", "max": "50"},
+        },
+        "max",
+    ),
+    # The plugin of MaiBot for this protocol.
+    "MaiBot": ("GET", "params", {"text": TEXT, "id": "3", "lang": "en"}, None),
+}
+
+
+@pytest.mark.parametrize(("method", "where", "given", "ignored"), BOTS.values(), ids=list(BOTS))
+def test_the_request_of_a_known_bot_gets_sound(
+    client: TestClient, method: str, where: str, given: dict[str, str], ignored: str | None
+) -> None:
+    sent: Any = {name: (None, value) for name, value in given.items()} if where == "files" else given
+    response = client.request(method, "/voice/vits", **{where: sent})
+    assert (response.status_code, response.headers["x-voice"]) == (200, "solo")
+    assert response.headers.get("x-ignored") == ignored
+    assert samples(response.content)
+
+
 @pytest.mark.parametrize(("name", "start"), [("silk", b"\x02#!SILK_V3"), ("amr", b"#!AMR\n")])
 def test_the_formats_of_chat_programs_are_made(client: TestClient, name: str, start: bytes) -> None:
     response = client.get("/voice/vits", params={"text": TEXT, "format": name})
@@ -252,8 +282,8 @@ def test_a_body_that_cannot_be_is_refused(client: TestClient, body: bytes, kind:
     refused(client.post("/voice/vits", content=body, headers={"Content-Type": kind}), status, "")
 
 
-@pytest.mark.parametrize("path", ["bert-vits2", "w2v2-vits", "hubert-vits", "gpt-sovits", "reading", "conversion"])
-def test_what_only_other_families_have_is_not_here(client: TestClient, path: str) -> None:
+@pytest.mark.parametrize("path", ["bert-vits2", "w2v2-vits", "hubert-vits", "gpt-sovits", "reading", "ssml"])
+def test_what_only_that_server_has_is_not_here(client: TestClient, path: str) -> None:
     refused(client.post(f"/voice/{path}", data={"text": TEXT}), 404, "this server has VITS voices alone")
 
 
