@@ -125,9 +125,7 @@ class Dictionary:
             spoken = said(entry, text[position:end])
             most -= len(spoken)
             if most < 0:
-                raise BadDictionary(
-                    f"the spoken forms make this text more than {MAX_GROWTH} times as long; shorten them"
-                )
+                raise BadDictionary(f"the spoken forms make this text over {MAX_GROWTH} times as long; shorten them")
             yield spoken
             kept = position = end
         yield text[kept:]
