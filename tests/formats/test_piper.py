@@ -253,13 +253,21 @@ def test_a_voice_that_espeak_lacks_is_named() -> None:
 
 
 def test_without_espeak_the_line_to_install_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    espeak_ng._library.cache_clear()
+    espeak_ng._child.end()
     monkeypatch.setattr(espeak_ng, "_package", lambda: None)
     reader = front_end()
     assert reader.missing_packages == ("--no-deps", "piper-tts==1.8.0")
     with pytest.raises(MissingLibrary, match=r"needs: pip install --no-deps piper-tts==1\.8\.0$"):
         reader.prepare("a")
-    espeak_ng._library.cache_clear()
+
+
+@needs_espeak
+@pytest.mark.parametrize("espeak_voice", ["tr", "en-us"])
+def test_a_text_that_ends_espeak_is_an_error_and_the_next_one_is_spoken(espeak_voice: str) -> None:
+    reader = front_end(espeak_voice=espeak_voice)
+    with pytest.raises(UnspeakableText, match=r"espeak-ng fails at this text: ı\.e\. "):
+        reader.prepare("ı.e. " * 40)
+    assert reader.prepare("a").sentences
 
 
 # Refusals
