@@ -57,8 +57,8 @@ def random_text(source: random.Random) -> str:
 def random_dictionary(source: random.Random) -> Dictionary:
     """No entries in most cases, else a few of parts and what they may be spoken as."""
     spoken = ("", "a", "HH AH0 L OW1", "hang2", "[[a]]", "[[", "天" * 240, {"spoken": "x", "case": True}, *PARTS)
-    entries = source.choice([0, 0, 0, 3])
-    return Dictionary.read({source.choice(PARTS): source.choice(spoken) for _ in range(entries)})
+    table = {source.choice(PARTS): source.choice(spoken) for _ in range(source.choice([0, 0, 0, 3]))}
+    return Dictionary.read({written: said for written, said in table.items() if "\ud800" not in (written, said)})
 
 
 def front_ends() -> list[FrontEnd]:

@@ -168,6 +168,8 @@ def _entry(written: str, spoken: object, where: str) -> Entry:
         )
     if not isinstance(spoken, str) or len(spoken) > MAX_SPOKEN:
         raise BadDictionary(f"{where}: {written!r}: the spoken form is no text of at most {MAX_SPOKEN} characters")
+    if any("\ud800" <= character <= "\udfff" for character in written + spoken):
+        raise BadDictionary(f"{where}: {written!r}: holds half a character (a lone surrogate)")
     if not isinstance(case_sensitive, bool):
         raise BadDictionary(f"{where}: {written!r}: case is {case_sensitive!r}, expected true or false")
     return Entry(written, phonemes.without_private(spoken), case_sensitive)
