@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -263,9 +264,9 @@ def test_without_espeak_the_line_to_install_it_is_said(monkeypatch: pytest.Monke
 
 @needs_espeak
 @pytest.mark.parametrize("espeak_voice", ["tr", "en-us"])
-def test_a_text_that_ends_espeak_is_an_error_and_the_next_one_is_spoken(espeak_voice: str) -> None:
+def test_a_text_that_ends_espeak_does_not_end_this_process(espeak_voice: str) -> None:
     reader = front_end(espeak_voice=espeak_voice)
-    with pytest.raises(UnspeakableText, match=r"espeak-ng fails at this text: ı\.e\. "):
+    with suppress(UnspeakableText):  # It writes where it must not, which it survives now and then.
         reader.prepare("ı.e. " * 40)
     assert reader.prepare("a").sentences
 
