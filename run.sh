@@ -8,7 +8,7 @@
 #   HOST=127.0.0.1  PORT=8000  MODELS=models.toml
 #   GRACE_S=10      seconds for requests under way when the server is told to stop
 #   MAX_HEAD_BYTES=81920  longest request line with its headers: 64 KiB for the query, 16 for the rest
-#   ONEDNN_PRIMITIVE_CACHE_CAPACITY=1024  LRU_CACHE_CAPACITY=1
+#   ONEDNN_PRIMITIVE_CACHE_CAPACITY=2048  LRU_CACHE_CAPACITY=1
 #   LD_PRELOAD=jemalloc, where there is one (LD_PRELOAD= keeps glibc's allocator)  MALLOC_CONF: see below
 #   PYTHON=the first python3 of version 3.11 or newer
 #   TORCH_INDEX=https://download.pytorch.org/whl/cpu (or a mirror of it)
@@ -46,11 +46,11 @@ cd -P -- "$(dirname -- "$file")"
 : "${TORCH_INDEX:=https://download.pytorch.org/whl/cpu}"
 
 # oneDNN keeps one compiled primitive for each operator and input shape. This service computes audio in windows of a few
-# fixed shapes: about 240 primitives for a full-size voice, and no more for a second voice of the same layout. So the
-# cache stays small by itself and every call hits. With 0 it would stay small too, but oneDNN would compile every
-# convolution again at every call, which takes about twice the time. The second is ideep's, per thread; 0 can crash it,
-# 1 costs nothing.
-: "${ONEDNN_PRIMITIVE_CACHE_CAPACITY:=1024}"
+# fixed shapes: a full-size voice needs about 310 primitives, or 590 where it tries bfloat16 beside float32, and a second
+# voice of the same layout no more. So the cache stays small by itself and every call hits. With 0 it would stay small
+# too, but oneDNN would compile every convolution again at every call, which takes about twice the time. The second is
+# ideep's, per thread; 0 can crash it, 1 costs nothing.
+: "${ONEDNN_PRIMITIVE_CACHE_CAPACITY:=2048}"
 : "${LRU_CACHE_CAPACITY:=1}"
 
 # jemalloc holds about a tenth less than glibc's allocator here; the settings make little difference (bench/README.md).
@@ -218,7 +218,8 @@ run_checks() {
     else
         say "Skipped shellcheck: apt install shellcheck"
     fi
-    "$python" -m pytest "$@" || failed=1
+    # Two at once, for most tests wait for a server or a browser half of their time.
+    "$python" -m pytest --numprocesses 2 --dist loadfile "$@" || failed=1
     return "$failed"
 }
 

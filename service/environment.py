@@ -8,7 +8,7 @@ from service.process import allocator
 
 log = logging.getLogger("uvicorn.error")
 
-CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024", "LRU_CACHE_CAPACITY": "1"}
+CACHE_CAPACITIES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "2048", "LRU_CACHE_CAPACITY": "1"}
 """The environment variables that bound oneDNN's and ideep's caches, where none are set. Fixed windows need few
 primitives: a small cache stays flat and always hits, where none at all would compile every convolution again at every
 call. torch reads each of them once, at its first operation."""

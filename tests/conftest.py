@@ -1,5 +1,6 @@
 """What the tests share: system programs that may be missing, small voices, and real servers started by run.sh."""
 
+import itertools
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,11 +152,16 @@ def head_in_segments(port: int, target: str) -> int:
         return int(client.recv(1000).split()[1])
 
 
+PORTS = itertools.count(20000 + 2000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
+"""Below those that the system picks from, and others in each of the processes that run tests."""
+
+
 def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+    """A port that nobody listens at, and that no other test is given."""
+    for port in PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 StartServer = Callable[..., RunningServer]

@@ -222,9 +222,9 @@ class Tensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 FULL_SIZE_DESIGNS = [
-    (STANDARD._replace(channels=512, gin_channels=256), (16, 32, 96)),
-    (STANDARD._replace(channels=512, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), (16, 32, 96)),
-    (STANDARD._replace(channels=1024, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), (16, 32)),
+    (STANDARD._replace(channels=512, gin_channels=256), (8, 16, 32, 96)),
+    (STANDARD._replace(channels=512, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), (8, 16, 32, 96)),
+    (STANDARD._replace(channels=1024, rates=[8, 8, 4, 2], upsample_kernel_sizes=[16, 16, 8, 4]), (8, 16, 32)),
 ]
 
 

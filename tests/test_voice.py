@@ -208,8 +208,8 @@ def test_a_stream_has_the_frames_of_its_durations_in_windows(tiny: Voice) -> Non
     windows = list(tiny.stream(ids, seed=4))
     frames = int(tiny.durations(ids, seed=4).sum())
     assert sum(map(len, windows)) == frames * tiny.hop_length
-    assert len(windows) > 3
-    assert [len(window) // tiny.hop_length for window in windows[:3]] == [16, 32, 96]
+    assert len(windows) > 4
+    assert [len(window) // tiny.hop_length for window in windows[:4]] == [8, 16, 32, 96]
     assert all(np.abs(window).max() <= 1 for window in windows)
 
 
@@ -388,8 +388,8 @@ def test_utterances_of_all_lengths_reach_the_convolutions_in_few_shapes(tiny: Vo
             spoken.add(sum(map(len, windows)) // tiny.hop_length)
     assert len(spoken) > 100
     # The decoder's: first, last, and in each of two stages 1 upsampling and 4 in the blocks, all that in windows of
-    # three sizes. The text encoder's: 2 in every feed-forward layer. Durations and flow run as matrix products.
-    assert len(convolutions.seen) == 3 * (2 + 2 * 5) + 2
+    # four sizes. The text encoder's: 2 in every feed-forward layer. Durations and flow run as matrix products.
+    assert len(convolutions.seen) == len(WINDOW_SIZES) * (2 + 2 * 5) + 2
 
 
 # Imports

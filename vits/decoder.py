@@ -102,7 +102,7 @@ class Generator(nn.Module):
         return torch.tanh(self.conv_post(F.leaky_relu(x)))
 
 
-WINDOW_SIZES = (16, 32, 96)
+WINDOW_SIZES = (8, 16, 32, 96)
 """Frames that a window can have, smallest first. Small windows shorten the wait for the first sound and fit the end of
 an utterance, where a larger one would be half empty; in a large window a smaller part is context."""
 
@@ -267,7 +267,7 @@ class WindowedDecoder:
 
     Every stage computes only the context that the stages after it need on each side and crops the rest. Columns
     outside the utterance are set to zero before every convolution, as the zero padding of a whole-utterance run does.
-    All tensors are [1, C, 1, T] in channels-last memory and have one of three sets of shapes, whatever the text.
+    All tensors are [1, C, 1, T] in channels-last memory, and their shapes depend on the window's size alone.
     Upsampling kernels exceed their rates by even numbers, so T frames make exactly T * hop samples.
     """
 

@@ -17,7 +17,7 @@ def test_the_defaults_are_those_of_run_sh() -> None:
         "GRACE_S": "10",
         "MAX_HEAD_BYTES": "81920",
         "TORCH_INDEX": "https://download.pytorch.org/whl/cpu",
-        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "2048",
         "LRU_CACHE_CAPACITY": "1",
         "MALLOC_CONF": "narenas:2,background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000",
     }
