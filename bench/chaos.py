@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -213,13 +214,22 @@ class Talk:
         fields = {"Host": "x"} | dict(headers) | sizes
         request = h11.Request(method=method, target=target, headers=list(fields.items()))
         events = (request, h11.Data(data=body), h11.EndOfMessage())
+        self.socket.settimeout(TIMEOUT_S)
         self.socket.sendall(b"".join(self.http.send(event) or b"" for event in events))
 
     def event(self) -> Any:
         """Return the next event of the answer; a ConnectionError or h11.RemoteProtocolError where it is cut."""
         while (event := self.http.next_event()) is h11.NEED_DATA:
-            self.http.receive_data(self.socket.recv(self.read_bytes))
+            self.http.receive_data(self._receive())
         return event
+
+    def _receive(self) -> bytes:
+        """Return what comes next; a TimeoutError after TIMEOUT_S, of which a time when all stands still is no part."""
+        self.socket.settimeout(1.0)
+        for _ in range(int(TIMEOUT_S)):
+            with suppress(TimeoutError):
+                return self.socket.recv(self.read_bytes)
+        raise TimeoutError(f"nothing came for {TIMEOUT_S:g} s")
 
     def head(self) -> Answer:
         """Return the head of the final answer."""

@@ -62,9 +62,15 @@ def without_secrets(argument: object) -> object:
 
 LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
 """The loggers by which uvicorn writes. A filter holds for its own logger alone, so each gets one."""
+PARSERS = ("python_multipart",)
+"""The loggers of libraries that say what is wrong with a client's bytes. The client is told, and it is in no log."""
 
 
 def keep_secrets_out_of_logs() -> None:
-    """Let uvicorn's lines, at every level, show neither queries nor headers."""
+    """Let uvicorn's lines, at every level, show neither queries nor headers, and those of parsers nothing at all."""
     for name in LOGGERS:
         logging.getLogger(name).addFilter(NoSecrets())
+    for name in PARSERS:
+        # Without a handler of its own or above it, Python would print what it warns of.
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())

@@ -20,6 +20,8 @@ TEXT = "{{java.encodeURI(speakText)}}"
 SPEED = "{{{{Math.max({:g}, Math.min({:g}, speakSpeed / 10))}}}}".format(*RANGES["speed"])
 """The same for the speed, by JavaScript: its speakSpeed is 5 to 50, and 10 is the voice's own speed (as it treats
 Android's own engines). It must never leave our range, since Legado pauses after five errors."""
+LONGEST_LINK = 1000
+"""More characters make a QR code too fine for cameras, and soon none at all; they also take long to draw."""
 ID_BITS = 52
 """A source's id must be a whole number that JavaScript and Kotlin's Long can hold."""
 
@@ -44,6 +46,8 @@ def routes(host: Host) -> list[Route]:
         voice, key = asked(host, request)
         parameters = {"speaker": voice.id} | ({"key": key} if key else {})
         link = import_link(f"{request.base_url}legado.json?{urlencode(parameters)}")
+        if len(link) > LONGEST_LINK:
+            raise Refusal("bad_request", "The address, the speaker and the key are too long for a QR code.")
         drawing = io.BytesIO()
         segno.make(link, micro=False, error="m").save(drawing, kind="svg", scale=4, border=4, light="#fff", dark="#000")
         return Response(drawing.getvalue(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})

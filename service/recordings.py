@@ -222,6 +222,9 @@ class Pace:
         started_s = clock()
         async with asyncio.timeout(max(0.0, self.patience_s())):
             await send(message)
+            # Nothing else waits where the whole recording is there and the client is gone: each further write would
+            # then be a line of asyncio's in the log, up to the end of the recording.
+            await asyncio.sleep(0)
         self.waited_s += clock() - started_s
         self.taken_bytes += len(message.get("body", b""))
 

@@ -2,6 +2,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -520,6 +521,17 @@ def with_comments(text: str) -> bytes:
 
 def with_trailing_commas(text: str) -> bytes:
     return re.sub(r"\n(\s*[}\]])", r", // the last, ]\n\1", text).encode()
+
+
+@pytest.mark.parametrize("start", ['{"a": 1,', ""])
+@pytest.mark.parametrize("part", ["/**/", "/*", "/* ", ",/*", ", ", "//\n", '\\"', '"', '"\\', "*/"])
+def test_a_long_file_that_is_no_json_is_refused_in_time(start: str, part: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(start + part * 20_000 + "x")
+    started = process_time()
+    with pytest.raises(BrokenCheckpoint, match="is not JSON"):
+        read_config(path)
+    assert process_time() - started < 2.0
 
 
 @pytest.mark.parametrize("write", [with_mark, in_utf_16, with_comments, with_trailing_commas])

@@ -83,6 +83,8 @@ def test_the_own_dictionary_goes_before_that_of_the_server() -> None:
         ({"a": {"spoken": "x", "kase": True}}, "kase"),
         ({"a": {"spoken": "x", "case": "yes"}}, "true or false"),
         ({"a": {"case": True}}, "'a'"),
+        ({"a\udc00": "x"}, "half a character"),
+        ({"a": {"spoken": "\ud800"}}, "half a character"),
         ({str(number): "x" for number in range(10_001)}, "10001 entries"),
     ],
 )

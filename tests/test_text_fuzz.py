@@ -1,6 +1,7 @@
 """Random texts through the whole preparation: each gives ids or a clear error, in time, whatever it is made of.
 
-It runs for about 15 seconds, always with the same texts; TEXT_FUZZ_SECONDS=3600 goes on for an hour.
+It runs for about 15 seconds, always with the same texts; TEXT_FUZZ_SECONDS=3600 goes on for an hour, and FUZZ_SEED
+chooses others.
 """
 
 import json
@@ -9,13 +10,23 @@ import random
 from pathlib import Path
 from time import monotonic, process_time
 
-from vits.text import CLEANERS, MAX_CHARACTERS, TextError, prepare
+from vits import BrokenCheckpoint
+from vits.files import read_json
+from vits.formats import open_model
+from vits.formats.coqui import _front_end as coqui_front_end
+from vits.tables import TOP_LEVEL, Table
+from vits.text import CLEANERS, MAX_CHARACTERS, Dictionary, TextError
+from vits.text.front_end import CleanerFrontEnd, FrontEnd
 from vits.text.preparation import MAX_SYMBOLS
 
-SYMBOLS: dict[str, list[str]] = json.loads(
-    (Path(__file__).resolve().parent / "golden/text/symbols.json").read_text(encoding="utf-8")
-)
+GOLDEN = Path(__file__).resolve().parent / "golden"
+SYMBOLS: dict[str, list[str]] = json.loads((GOLDEN / "text/symbols.json").read_text(encoding="utf-8"))
 SYMBOLS["english_cleaners"] = SYMBOLS["english_cleaners2"]
+OTHERS = ("many_low/voice.onnx", "hf_many_sdp")
+"""Voices of Piper, with phonemes by espeak-ng, and of Hugging Face."""
+COQUIS = ("coqui", "coqui_phonemes")
+"""Configs of Coqui's, of characters and of phonemes by espeak-ng."""
+SEED = int(os.environ.get("FUZZ_SEED", "0"))
 SECONDS = float(os.environ.get("TEXT_FUZZ_SECONDS", "15"))
 MOST_S = 10.0
 """Processor time that 2 000 characters may take, a first look at a dictionary included."""
@@ -43,23 +54,45 @@ def random_text(source: random.Random) -> str:
     return ("".join(parts) * repeats)[: source.choice([50, 200, 2000])]
 
 
+def random_dictionary(source: random.Random) -> Dictionary:
+    """No entries in most cases, else a few of parts and what they may be spoken as."""
+    spoken = ("", "a", "HH AH0 L OW1", "hang2", "[[a]]", "[[", "天" * 240, {"spoken": "x", "case": True}, *PARTS)
+    table = {source.choice(PARTS): source.choice(spoken) for _ in range(source.choice([0, 0, 0, 3]))}
+    return Dictionary.read({written: said for written, said in table.items() if "\ud800" not in (written, said)})
+
+
+def front_ends() -> list[FrontEnd]:
+    """Every cleaner, and the other formats' front ends as far as what they need is installed."""
+    cleaners = [CleanerFrontEnd(name, tuple(SYMBOLS[name]), add_blank=True) for name in sorted(CLEANERS)]
+    others = [open_model(GOLDEN / "formats" / name)[0].front_end for name in OTHERS]
+    tables = [
+        Table(path := GOLDEN / "formats" / name / "config.json", TOP_LEVEL, read_json(path), BrokenCheckpoint)
+        for name in COQUIS
+    ]
+    others += [coqui_front_end(table)[1] for table in tables]
+    return [*cleaners, *(reader for reader in others if not reader.missing_packages)]
+
+
 def test_random_texts_give_ids_or_a_clear_error_in_time() -> None:
+    readers = front_ends()
     until = monotonic() + SECONDS
-    seed = 0
+    first = seed = SEED * 10**9
     while monotonic() < until:
         source = random.Random(seed)
-        text, cleaner = random_text(source), source.choice(sorted(CLEANERS))
-        normalize = source.random() < 0.9
+        text, reader = random_text(source), source.choice(readers)
+        normalize, dictionary = source.random() < 0.9, random_dictionary(source)
         started = process_time()
+        prepared, code = None, ""
         try:
-            prepared = prepare(text, cleaner, SYMBOLS[cleaner], normalize=normalize)
-        except TextError:
-            prepared = None
+            prepared = reader.prepare(text, normalize=normalize, dictionary=dictionary)
+        except TextError as error:
+            code = error.code
         except Exception as error:
-            raise AssertionError(f"seed {seed}, {cleaner}, normalize={normalize}: {text!r}") from error
-        assert process_time() - started < MOST_S, f"seed {seed}, {cleaner}: {text!r}"
+            raise AssertionError(f"seed {seed}, {reader.name}, normalize={normalize}: {text!r}") from error
+        assert code != TextError.code, f"seed {seed}, {reader.name}: an error that is no fault of the text's"
+        assert process_time() - started < MOST_S, f"seed {seed}, {reader.name}: {text!r}"
         for sentence in prepared.sentences if prepared else ():
-            assert 0 < len(sentence.ids) <= MAX_SYMBOLS, f"seed {seed}"
+            assert 0 < len(sentence.ids) <= 2 * MAX_SYMBOLS + 1, f"seed {seed}"
             assert len(sentence.written) <= MAX_CHARACTERS, f"seed {seed}"
         seed += 1
-    assert seed > 20
+    assert seed > first + 20

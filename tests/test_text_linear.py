@@ -9,6 +9,7 @@ from time import process_time
 import pytest
 
 from vits import TextError
+from vits.errors import BadDictionary
 from vits.text import (
     MAX_CHARACTERS,
     PreparationTooLong,
@@ -221,3 +222,19 @@ def test_a_large_dictionary_takes_no_longer_at_a_place_than_a_small_one() -> Non
     started = process_time()
     assert dictionary.Dictionary.read(entries).spell("a" * CHARACTERS, phonemes_allowed=False) == "a" * CHARACTERS
     assert process_time() - started < MOST_S
+
+
+@pytest.mark.parametrize("spoken", ["天" * 240, "1" * 240, "a " * 120])
+def test_spoken_forms_that_make_a_text_far_longer_are_refused(spoken: str) -> None:
+    table = dictionary.Dictionary.read({"人": spoken})
+    started = process_time()
+    with pytest.raises(BadDictionary, match="over 4 times as long"):
+        prepare("人" * 4096, "cjke_cleaners2", SYMBOLS["cjke_cleaners2"], dictionary=table)
+    with pytest.raises(BadDictionary, match="over 4 times as long"):
+        table.spell("人" * 4096, phonemes_allowed=False)
+    assert process_time() - started < MOST_S
+
+
+def test_spoken_forms_may_make_a_short_text_long() -> None:
+    table = dictionary.Dictionary.read({"人": "天" * 240})
+    assert table.spell("人" * 40, phonemes_allowed=False) == "天" * 240 * 40

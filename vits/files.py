@@ -2,13 +2,17 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from vits.errors import BrokenCheckpoint
 
-_LOOSE = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=(?:\s|//[^\n]*|/\*.*?\*/)*[}\]])', re.DOTALL)
-"""Strings, which stay, and what JSON lacks: comments, and commas before a closing bracket."""
+_COMMENT = r"//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?"
+_LOOSE = re.compile(rf'("(?:\\.|[^"\\])*+"?)|{_COMMENT}|,(?=(?:\s|{_COMMENT})*+[}}\]])', re.DOTALL)
+"""Strings, which stay, and what JSON lacks: comments, and commas before a closing bracket.
+
+One that is not closed goes on to the end, and nothing is tried twice: so time is in proportion to the text."""
 
 AN_ONNX_FILE = "it is an ONNX file"
 LIKE_JSON = "it looks like JSON"
@@ -24,6 +28,7 @@ def read_json(path: Path) -> Any:
 
     """
     try:
+        require_file(path)
         content = path.read_bytes()
         text = content.decode(json.detect_encoding(content))
     except UnicodeDecodeError as error:
@@ -44,6 +49,24 @@ def read_json(path: Path) -> Any:
         raise BrokenCheckpoint(f"{path}: is not JSON: {error if kind in (None, LIKE_JSON) else kind}") from error
     except RecursionError as error:
         raise BrokenCheckpoint(f"{path}: is not a config: its tables are nested too deeply") from error
+
+
+def require_file(path: Path) -> None:
+    """Raise BrokenCheckpoint where a path leads to a pipe or a device, whose end might never come."""
+    with suppress(OSError):  # a path that cannot be: opening it says why
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise BrokenCheckpoint(f"{path}: is no file, but a pipe or a device")
+
+
+def read_start(path: Path, most_characters: int) -> str:
+    """Return the beginning of a text beside a model; nothing where there is none, or none in UTF-8."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open(encoding="utf-8") as file:
+            return file.read(most_characters)
+    except (OSError, ValueError):
+        return ""
 
 
 def _encoding_of(content: bytes) -> str | None:

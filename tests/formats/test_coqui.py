@@ -166,13 +166,13 @@ def test_a_language_that_espeak_lacks_is_a_plain_error() -> None:
 @needs_espeak
 def test_a_text_that_ends_espeak_is_an_error_and_the_next_one_is_spoken() -> None:
     reader = front_end("en", phoneme_language="vi", text_cleaner="no_cleaners")
-    with pytest.raises(TextError, match="espeak-ng fails at this text: <-C"):
+    with pytest.raises(UnspeakableText, match="espeak-ng fails at this text: <-C"):
         reader.prepare("<-C")
     assert reader.prepare("Xin chào").sentences
 
 
 def test_espeak_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(espeak_program, "_process", espeak_program._process.__wrapped__)
+    espeak_program._child.end()
     monkeypatch.setattr(espeak_program, "load", load.__wrapped__)
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

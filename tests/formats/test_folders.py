@@ -1,6 +1,7 @@
 """Folders as people have them: what is found in them, what is called by name, and what is left to the person."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,14 @@ def test_a_folder_in_doubt_is_one_line_and_the_others_are_found(folder: Path, tm
     assert [model.name for model in found] == ["voice"]
     assert len(doubts) == 1
     assert doubts[0].startswith(f"{tmp_path / 'odd/a.pth'}: has no config")
+
+
+@pytest.mark.parametrize("name", ["G_latest.pth", "config.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(BrokenCheckpoint, match=f"{name}: is no file, but a pipe or a device"):
+        load_voice(folder / "G_latest.pth")
 
 
 def test_models_of_one_name_are_told_apart(tmp_path: Path) -> None:

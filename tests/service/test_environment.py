@@ -3,6 +3,8 @@
 import logging
 
 import pytest
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser
 
 from service import environment
 
@@ -43,3 +45,11 @@ def test_a_trace_of_a_request_shows_neither_text_nor_key() -> None:
     record = logging.LogRecord("uvicorn.asgi", 5, "", 0, "%s [%d] Started scope=%s", ("127.0.0.1:1", 1, scope), None)
     assert environment.NoSecrets().filter(record)
     assert record.getMessage() == "127.0.0.1:1 [1] Started scope={'type': 'http', 'path': '/speak'}"
+
+
+def test_what_a_parser_says_of_a_clients_bytes_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    environment.keep_secrets_out_of_logs()
+    parser = MultipartParser(b"boundary")
+    with pytest.raises(MultipartParseError):
+        parser.write(b"secret")
+    assert not caplog.records

@@ -85,6 +85,15 @@ def test_the_code_is_a_drawing_that_needs_nothing_else(client: TestClient) -> No
     assert client.get("/legado.svg", params={"speaker": "trio/bob"}).content != response.content
 
 
+@pytest.mark.parametrize(
+    ("host", "key"), [("voice.example", 1000 * "k"), ("voice.example", 400 * "人"), (2000 * "h", "")]
+)
+def test_what_no_code_can_hold_is_refused(client: TestClient, host: str, key: str) -> None:
+    response = client.get("/legado.svg", params={"key": key}, headers={"Host": host})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "bad_request"
+
+
 def test_the_link_carries_the_whole_address() -> None:
     source = "http://a.example/legado.json?speaker=trio%2Fbob&key=a"
     assert import_link(source) == "legado://import/httpTTS?src=" + quote(source, safe="")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 import server
 from service import audio, recordings
@@ -430,6 +431,26 @@ async def test_a_reader_that_takes_nothing_is_cut_off(
         assert slow.aborted
         assert not service.recordings.under_way
     assert "Cut an answer to /speak after its first bytes: TimeoutError" in caplog.text
+
+
+class Gone(Client):
+    """A client whose connection is lost with the first piece, and takes whatever is written to it at once."""
+
+    async def send(self, message: Message) -> None:
+        """Take a part of the answer."""
+        self.pieces.append(message.get("body", b""))
+        self.leaves.set()
+
+
+@pytest.mark.anyio
+async def test_a_recording_is_not_written_to_its_end_for_a_client_that_is_gone(
+    slow_app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "PIECE_BYTES", 100)
+    async with running(slow_app):
+        whole = await Client(slow_app, "text=a").run()
+        gone = await Gone(slow_app, "text=a").run()
+        assert len(gone.pieces) < 10 < len(whole.pieces)
 
 
 @pytest.mark.parametrize(("piece_s", "complete"), [(0.0, True), (0.15, True), (0.6, False)])

@@ -15,7 +15,7 @@ from vits import config as vits_config
 from vits.checkpoint import build_network, checked_tensors, read_tensors
 from vits.config import Config, read_config
 from vits.errors import BrokenCheckpoint
-from vits.files import read_json
+from vits.files import read_json, require_file
 from vits.formats.folders import FoundModel, config_beside, files_of, find_models, hugging_face_folder
 from vits.network import Network
 
@@ -82,6 +82,7 @@ def _is_coquis(values: object) -> bool:
 
 def _files(checkpoint: Path, config: Path | None) -> tuple[Path, Path | None]:
     """Return the checkpoint and the config that a path stands for: a folder stands for the model in it."""
+    require_file(checkpoint)
     if not checkpoint.is_dir():
         return checkpoint, config
     found = files_of(checkpoint)

@@ -16,7 +16,7 @@ from torch import Tensor
 from vits.checkpoint import build_network, checked_tensors, read_tensors
 from vits.config import LEAST_RATE_HZ, MAX_RATE_HZ, MAX_SPEAKERS, MAX_SYMBOLS, Config, Shape, read_shape
 from vits.errors import BrokenCheckpoint
-from vits.files import read_json
+from vits.files import read_json, read_start
 from vits.formats.folders import WEIGHTS
 from vits.formats.safetensors_file import read_safetensors
 from vits.limits import DEFAULTS
@@ -223,10 +223,7 @@ def _token(table: Table, key: str, default: str) -> str:
 
 def _license(folder: Path) -> str:
     """Return the licence that the head of the folder's README.md names."""
-    try:
-        text = (folder / "README.md").read_text(encoding="utf-8")[:10_000]
-    except (OSError, ValueError):
-        return ""
+    text = read_start(folder / "README.md", 10_000)
     head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     named = re.search(r"^license: *['\"]?([^'\"\n]+)", head[1], re.MULTILINE) if head else None
     return named[1].strip() if named else ""

@@ -19,7 +19,7 @@ from torch import Tensor
 from vits.checkpoint import build_network, checked_tensors, read_pickle
 from vits.config import LEAST_RATE_HZ, MAX_RATE_HZ, MAX_SPEAKERS, MAX_SYMBOLS, Config, Shape, read_shape
 from vits.errors import BrokenCheckpoint
-from vits.files import read_json
+from vits.files import read_json, read_start
 from vits.formats.onnx_file import Node, OnnxFile, read_onnx
 from vits.limits import DEFAULTS, RANGES
 from vits.network import Network
@@ -314,10 +314,7 @@ def _card(checkpoint: Path, dataset: str) -> dict[str, str]:
 
     A folder of several voices has one card, so it counts only where its title names the voice's data.
     """
-    try:
-        text = checkpoint.with_name("MODEL_CARD").read_text(encoding="utf-8")[:100_000]
-    except (OSError, ValueError):
-        return {}
+    text = read_start(checkpoint.with_name("MODEL_CARD"), 100_000)
     if not dataset or dataset not in text.partition("\n")[0]:
         return {}
     return {name.lower(): value.strip() for name, value in re.findall(r"^\* (\w+): (.+)$", text, re.MULTILINE)}

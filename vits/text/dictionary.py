@@ -14,6 +14,10 @@ from vits.text.rules import fold
 MAX_ENTRIES = 10_000
 MAX_WRITTEN = 100
 MAX_SPOKEN = 240
+MAX_GROWTH = 4
+GROWTH_CHARACTERS = 10_000
+"""A text's spoken forms may make it so many times as long, and so many characters longer: a character could be one of
+MAX_SPOKEN, and what is prepared would then be no longer bounded by what a client may send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Dictionary:
 
     def _replaced(self, text: str, said: Callable[[Entry, str], str]) -> Iterator[str]:
         folded = _folded(text)
+        most = MAX_GROWTH * len(text) + GROWTH_CHARACTERS
         kept = position = 0
         while position < len(text):
             entry = self._at(text, folded, position)
@@ -117,7 +122,11 @@ class Dictionary:
                 continue
             yield text[kept:position]
             end = position + len(entry.written)
-            yield said(entry, text[position:end])
+            spoken = said(entry, text[position:end])
+            most -= len(spoken)
+            if most < 0:
+                raise BadDictionary(f"the spoken forms make this text over {MAX_GROWTH} times as long; shorten them")
+            yield spoken
             kept = position = end
         yield text[kept:]
 
@@ -159,6 +168,8 @@ def _entry(written: str, spoken: object, where: str) -> Entry:
         )
     if not isinstance(spoken, str) or len(spoken) > MAX_SPOKEN:
         raise BadDictionary(f"{where}: {written!r}: the spoken form is no text of at most {MAX_SPOKEN} characters")
+    if any("\ud800" <= character <= "\udfff" for character in written + spoken):
+        raise BadDictionary(f"{where}: {written!r}: holds half a character (a lone surrogate)")
     if not isinstance(case_sensitive, bool):
         raise BadDictionary(f"{where}: {written!r}: case is {case_sensitive!r}, expected true or false")
     return Entry(written, phonemes.without_private(spoken), case_sensitive)

@@ -1,7 +1,7 @@
 """espeak-ng in a process of its own: `python espeak_child.py LIBRARY DATA`, driven by vits/text/espeak_program.py.
 
-Each line of stdin is a JSON list of a text and a language; each line of stdout is the list of the phonemes of its
-clauses, or null where espeak-ng has no such language. It needs nothing but Python, for it starts without packages.
+An answer is the list of the phonemes of a text's clauses, or null where espeak-ng has no such language. See child.py
+for the lines; it needs nothing but Python, for it starts without packages.
 """
 
 from __future__ import annotations

@@ -1,24 +1,22 @@
 """espeak-ng as Piper has it: a text's phonemes clause by clause, with the mark that ends each, in any of its voices.
 
 The library and its data are inside the piper-tts package (GPL-3.0), which is optional; nothing else of it is loaded.
-Other builds of espeak-ng, such as that of the espeakng-loader package, write some sounds differently.
+Other builds of espeak-ng, such as that of the espeakng-loader package, write some sounds differently. It runs in a
+process of its own, because there are texts that end it: "ı.e. " forty times does, in every language.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from vits.errors import MissingLibrary, TextError
+from vits.text.child import Child
 from vits.text.libraries import PACKAGES
 
 NEEDED_FOR = "Text in espeak-ng's phonemes"
-_lock = Lock()
-"""The library has one voice at a time."""
 
 
 class Clause(NamedTuple):
@@ -41,30 +39,29 @@ def missing_packages() -> tuple[str, ...]:
     return PACKAGES[NEEDED_FOR] if _package() is None else ()
 
 
-@cache
-def _library() -> Any:
+def _arguments() -> tuple[str, str]:
+    """The library and its data."""
     folder = _package()
     files = [folder / f"espeakbridge{suffix}" for suffix in EXTENSION_SUFFIXES] if folder else []
     file = next((file for file in files if file.is_file()), None)
     if folder is None or file is None:
         raise MissingLibrary(NEEDED_FOR, PACKAGES[NEEDED_FOR])
-    spec = importlib.util.spec_from_file_location(
-        "espeakbridge", file, loader=ExtensionFileLoader("espeakbridge", str(file))
-    )
-    assert spec is not None
-    library = importlib.util.module_from_spec(spec)
-    library.initialize(str(folder / "espeak-ng-data"))
-    return library
+    return str(file), str(folder / "espeak-ng-data")
+
+
+_child = Child("espeak-ng", "espeak_piper_child.py", _arguments)
 
 
 def clauses(text: str, voice: str) -> list[Clause]:
-    """The clauses of a text. Raises MissingLibrary, and TextError where espeak-ng has no such voice."""
-    with _lock:
-        library = _library()
-        try:
-            library.set_voice(voice)
-        except (RuntimeError, ValueError):
-            raise TextError(f"espeak-ng has no voice {voice!r}, which this model needs") from None
-        return [
-            Clause(phonemes or "", mark, ends) for phonemes, mark, ends in library.get_phonemes(text.replace("\0", " "))
-        ]
+    """The clauses of a text.
+
+    Raises:
+        MissingLibrary: espeak-ng is not installed.
+        UnspeakableText: espeak-ng fails at the text.
+        TextError: espeak-ng has no such voice.
+
+    """
+    found = _child.ask(text, voice)
+    if found is None:
+        raise TextError(f"espeak-ng has no voice {voice!r}, which this model needs")
+    return [Clause(phonemes or "", mark, ends) for phonemes, mark, ends in found]
