@@ -1,5 +1,7 @@
 """A library in a process of its own, by files that stand for it."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -44,5 +46,14 @@ def test_a_text_that_ends_or_stops_it_is_an_error_and_the_next_one_is_answered(
     with pytest.raises(UnspeakableText, match="the library fails at this text"):
         echo.ask(text, "en")
     monkeypatch.undo()
+    assert echo.ask("b", "en")[2] != before
+    echo.end()
+
+
+def test_a_process_that_ended_between_two_texts_is_started_again(echo: Child) -> None:
+    before = echo.ask("a", "en")[2]
+    os.kill(before, signal.SIGKILL)
+    while Path(f"/proc/{before}/stat").read_text().split()[2] != "Z":
+        pass
     assert echo.ask("b", "en")[2] != before
     echo.end()

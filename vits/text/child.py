@@ -42,6 +42,8 @@ class Child:
 
         """
         with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self.end()  # by something else, such as a lack of memory: this text is not to blame
             answer = self._answer(self._process or self._start(), json.dumps([text, voice]))
             if not answer:
                 self.end()
