@@ -21,7 +21,7 @@ from vits.decoder import Generator, Window
 from vits.encoding import Prior
 from vits.flow import Block
 from vits.formats import open_model
-from vits.network import Network, ResidualCouplingBlock, StochasticDurationPredictor
+from vits.network import Network, ResidualCouplingBlock, StochasticDurationPredictor, TextEncoder
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -89,6 +89,20 @@ class WholeFlow:
         return z[0].t()
 
 
+class WholeEncoder:
+    """The text encoder over a whole utterance, with the face of the one on rows."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.encoder = encoder
+
+    def warm_up(self) -> None:
+        """There is nothing that every utterance needs."""
+
+    def __call__(self, ids: Tensor) -> Prior:
+        """Return the prior of ids int64 [T]."""
+        return Prior(*(part[0].t() for part in self.encoder(ids[None], torch.ones(1, 1, len(ids)))))
+
+
 class WholeUtteranceVoice(Voice):
     """A voice that computes every utterance in one go."""
 
@@ -100,11 +114,8 @@ class WholeUtteranceVoice(Voice):
         self._network = untouched
         self._decoder = WholeDecoder(untouched.dec)  # type: ignore[assignment]
         self._flow = WholeFlow(untouched.flow)  # type: ignore[assignment]
-        self._encoder = self._encoded_whole  # type: ignore[assignment]
+        self._encoder = WholeEncoder(untouched.enc_p)  # type: ignore[assignment]
         self._durations = self._durations_whole  # type: ignore[assignment]
-
-    def _encoded_whole(self, ids: Tensor) -> Prior:
-        return Prior(*(part[0].t() for part in self._network.enc_p(ids[None], torch.ones(1, 1, len(ids)))))
 
     def _durations_whole(self, x: Tensor, noise: Tensor | None, g: Tensor | None) -> Tensor:
         predictor, mask = self._network.dp, torch.ones(1, 1, len(x))

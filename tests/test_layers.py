@@ -49,7 +49,8 @@ def without_functions(tree: ast.Module) -> ast.Module:
 
 def read_imports(root: Path = ROOT, *, at_import_only: bool = False, folders: Sequence[str] = FOLDERS) -> Imports:
     """The imports of server.py and of all modules in these folders."""
-    paths = [root / "server.py", *(path for folder in folders for path in sorted((root / folder).rglob("*.py")))]
+    ours = (path for folder in folders for path in sorted((root / folder).rglob("*.py")) if ".venv" not in path.parts)
+    paths = [root / "server.py", *ours]
     found = {}
     for path in paths:
         name, tree = module_name(path, root), ast.parse(path.read_text(encoding="utf-8"))

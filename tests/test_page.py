@@ -28,8 +28,8 @@ from tests.waiting import wait_until
 TIMEOUT_S = 60
 SCREENSHOTS = ROOT / "tests/screenshots"
 HELLO = "Hello from two small cores."
-LONG = HELLO * 70
-"""Minutes of sound, so that it is still being made when it begins to sound."""
+LONG = HELLO * (4096 // len(HELLO))
+"""As long as a text may be, so that it is still being made when it begins to sound."""
 PLAY_TO_THE_END = """() => new Promise((resolve, reject) => {
     const audio = document.querySelector("audio");
     audio.onended = () => resolve({duration: audio.duration, position: audio.currentTime});

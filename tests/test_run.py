@@ -143,7 +143,7 @@ def test_test_installs_what_the_tests_need(clone: Path) -> None:
     for name in ("vits/text/requirements-espeak.txt", "deploy/requirements-gunicorn.txt", "bench/requirements.txt"):
         assert f"--requirement={name}" in call
     assert not any("requirements-ray" in call for call in calls)
-    assert calls[-1] == "-m pytest"
+    assert calls[-1] == "-m pytest --numprocesses 2 --dist loadfile"
 
 
 def test_ray_is_installed_for_the_tests_where_every_test_must_run(clone: Path) -> None:

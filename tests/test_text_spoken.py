@@ -54,7 +54,7 @@ def test_a_word_that_openjtalk_misreads_is_read_as_people_read_it(row: dict[str,
     assert "".join(word["pron"] for word in words).replace("’", "") == row["kana"]
 
 
-LANGUAGES = {"English": "en", "Chinese": "zh", "Japanese": "ja", "What is left out or said otherwise": "en"}
+LANGUAGES = {"English": "en", "Chinese": "zh", "Japanese": "ja", "What is left out or changed": "en"}
 SECTIONS = re.findall(
     r"^## (.+)\n((?:(?!^## ).*\n?)*)",
     (GOLDEN.parent.parent / "docs/text.md").read_text(encoding="utf-8"),
