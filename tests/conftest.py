@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL_VOICES = ROOT / "tests/golden/network"
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 240
 CHROMIUM_OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",

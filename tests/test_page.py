@@ -25,7 +25,7 @@ from service import pages
 from tests.conftest import ROOT, RunningServer, StartServer, free_port, running_servers, write_models
 from tests.waiting import wait_until
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 SCREENSHOTS = ROOT / "tests/screenshots"
 HELLO = "Hello from two small cores."
 LONG = HELLO * (4096 // len(HELLO))
