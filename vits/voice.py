@@ -362,7 +362,7 @@ class Voice(Profile):
         )
 
     def _settle_by_sound(self, decoder: WindowedDecoder, flow: BlockedFlow, required: bool) -> Iterator[None]:
-        """Take over a decoder, and then a flow, in bfloat16, as long as two short windows stay close to float32's.
+        """Take over a decoder, and then a flow, in bfloat16, as long as three windows stay close to float32's.
 
         The decoder is taken over in any case where it is required.
         """
@@ -383,9 +383,9 @@ class Voice(Profile):
             self._flow = flow
 
     def _trial(self, decoder: WindowedDecoder, latents: "_Latents", g: Tensor | None) -> Generator[None, None, Tensor]:
-        """Return the samples of the first two windows of latents by that decoder, one step each."""
+        """Return the samples of the first three windows of latents by that decoder, one step each."""
         bias, made = decoder.bias(g), []
-        for window in islice(decoder.windows(latents.n_frames), 2):
+        for window in islice(decoder.windows(latents.n_frames), 3):
             yield
             z = self._latents_for(window, latents)
             with torch.inference_mode():
