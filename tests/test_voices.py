@@ -1,6 +1,7 @@
 """The voices that come with it: whole, small enough, and speaking without clicks or clipping."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,13 @@ TEXTS = {
 def voice(request: pytest.FixtureRequest) -> tuple[str, Voice]:
     folder = VOICES / request.param
     return request.param, load_voice(folder / "G.pth", folder / "config.json", precision="float32")
+
+
+def taught(name: str) -> Iterator[tuple[int, str]]:
+    """The speakers of a voice, by number, each with every language that it was taught."""
+    recipe = RECIPES[name]
+    for speaker, teacher in recipe.taught:
+        yield [*recipe.teachers].index(speaker), teacher.language
 
 
 def checkpoint(name: str) -> dict[str, torch.Tensor]:
@@ -66,9 +74,8 @@ def test_each_says_who_made_it(voice: tuple[str, Voice]) -> None:
 
 def test_each_speaker_speaks_cleanly(voice: tuple[str, Voice]) -> None:
     name, model = voice
-    for number, teacher in enumerate(RECIPES[name].teachers.values()):
-        text = TEXTS[teacher.language]
-        ids = model.ids(text, lang=teacher.language)
+    for number, language in taught(name):
+        ids = model.ids(TEXTS[language], lang=language)
         windows = list(model.stream(ids, speaker=number, noise_scale=0.3, noise_scale_w=0.2))
         samples = np.concatenate(windows)
         joins, elsewhere = steps_at_joins(windows)
@@ -82,8 +89,8 @@ def test_each_speaker_speaks_cleanly(voice: tuple[str, Voice]) -> None:
 def test_the_longest_text_of_a_request_fits_into_the_longest_recording(voice: tuple[str, Voice]) -> None:
     name, model = voice
     settings = read_settings(VOICES.parent / "models.toml")
-    for number, teacher in enumerate(RECIPES[name].teachers.values()):
-        text = TEXTS[teacher.language]
-        frames = model.durations(model.ids(text, lang=teacher.language), speaker=number, noise_scale_w=0.2)
+    for number, language in taught(name):
+        text = TEXTS[language]
+        frames = model.durations(model.ids(text, lang=language), speaker=number, noise_scale_w=0.2)
         duration_s = frames.sum() * model.hop_length / model.sample_rate_hz
         assert duration_s / len(text) * settings.max_text_chars < settings.max_audio_s

@@ -231,7 +231,7 @@ def _trilingual(name: str, teachers: Mapping[str, Teacher]) -> Recipe:
     )  # fmt: skip
 
 
-SHIPPED = ("cmn", "mei", "rms", "slt", "trio")
+SHIPPED = ("mei", "mira", "rms", "slt", "trio")
 """The recipes whose voices come with the project."""
 RECIPES = {
     recipe.name: recipe
