@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 
 from service import pages
 from tests.conftest import ROOT, RunningServer, StartServer, free_port, running_servers, write_models
@@ -388,6 +388,28 @@ def test_every_voice_with_its_languages_can_be_chosen(visit: Visitor) -> None:
     assert visited.page.locator("#voice").input_value() == speakers["default"]
     languages = visited.page.locator("#lang option").all_inner_texts()
     assert languages == ["Automatic", "Chinese", "Japanese", "Korean", "English"]
+
+
+def test_a_voice_of_several_languages_does_not_keep_the_one_language_of_the_voice_before(visit: Visitor) -> None:
+    visited = visit()
+    page = visited.page
+
+    def with_one_language(route: Route) -> None:
+        answer = route.fetch()
+        described = answer.json()
+        described["speakers"][0]["languages"] = ["en"]
+        route.fulfill(response=answer, json=described)
+
+    page.route("**/speakers", with_one_language)
+    page.reload()
+    first, second = (row["id"] for row in visited.server.get_json("/speakers")[1]["speakers"][:2])
+    page.locator("#voice").select_option(first)
+    expect(page.locator("#lang option")).to_have_text(["English"])
+    page.locator("#voice").select_option(second)
+    assert page.locator("#lang").input_value() == "auto"
+    page.locator("#lang").select_option("ja")
+    page.locator("#voice").select_option(visited.server.get_json("/speakers")[1]["speakers"][2]["id"])
+    assert page.locator("#lang").input_value() == "ja"
 
 
 def test_the_language_and_the_scales_reach_the_server(visit: Visitor) -> None:

@@ -589,11 +589,12 @@ function fillFormats(formats) {
 function changeVoice() {
     const voice = voices.get($("voice").value);
     showLegado();
-    const before = $("lang").value;
+    // The one language of the voice before was no choice, and would keep a voice of several from reading another.
+    const chosen = $("lang").options.length > 1 ? $("lang").value : "auto";
     const automatic = new Option(t("Automatic"), "auto");
     const several = voice.languages.length > 1;
     $("lang").replaceChildren(...(several ? [automatic] : []), ...voice.languages.map((tag) => new Option(languageNames.of(tag), tag)));
-    if (voice.languages.includes(before)) $("lang").value = before;
+    if (voice.languages.includes(chosen)) $("lang").value = chosen;
     const unchanged = SCALES.filter((name) => !isChanged(name));
     const own = {speed: 1 / voice.length_scale, noise_scale: voice.noise_scale, noise_scale_w: voice.noise_scale_w};
     for (const name of SCALES) {
