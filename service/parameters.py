@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from service.audio import FORMATS, Format, require_package
 from service.errors import Refusal
-from vits.limits import MAX_SEED, RANGES, language_of
+from vits.limits import LONE_SURROGATES, MAX_SEED, RANGES, language_of
 
 Value = TypeVar("Value")
 
@@ -183,7 +183,7 @@ def read_string(parameters: Mapping[str, object], name: str) -> str | None:
     value = parameters[name]
     if not isinstance(value, str):
         raise Refusal("bad_request", f"{name} must be a string.", parameter=name)
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if LONE_SURROGATES.search(value):
         raise Refusal("bad_request", f"{name} holds half a character (a lone surrogate).", parameter=name)
     return value
 

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping
 
+LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which JSON can hold and text cannot."""
+
 LANGUAGES = ("auto", "zh", "ja", "en", "ko", "sa")
 """The languages of a text; "auto" tells them by script."""
 

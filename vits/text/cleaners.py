@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from vits.errors import UnknownCleaner
+from vits.limits import LONE_SURROGATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def languages(cleaner: str) -> tuple[str, ...]:
 
 def clean(text: str, cleaner: str) -> str:
     """The text in the symbols of the named cleaner; language tags are part of the text. Raises UnknownCleaner."""
-    return find(cleaner).clean(re.sub("[\ud800-\udfff]", "", text))
+    return find(cleaner).clean(LONE_SURROGATES.sub("", text))
 
 
 def tag_of(language: str) -> str:

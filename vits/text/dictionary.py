@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vits.errors import BadDictionary
+from vits.limits import LONE_SURROGATES
 from vits.text import phonemes
 from vits.text.phonemes import Pronunciations
 from vits.text.rules import fold
@@ -168,7 +169,7 @@ def _entry(written: str, spoken: object, where: str) -> Entry:
         )
     if not isinstance(spoken, str) or len(spoken) > MAX_SPOKEN:
         raise BadDictionary(f"{where}: {written!r}: the spoken form is no text of at most {MAX_SPOKEN} characters")
-    if any("\ud800" <= character <= "\udfff" for character in written + spoken):
+    if LONE_SURROGATES.search(written + spoken):
         raise BadDictionary(f"{where}: {written!r}: holds half a character (a lone surrogate)")
     if not isinstance(case_sensitive, bool):
         raise BadDictionary(f"{where}: {written!r}: case is {case_sensitive!r}, expected true or false")

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from vits.errors import NothingToSay, PreparationTooLong, UnknownLanguage, UnspeakableText
-from vits.limits import LANGUAGES, as_language
+from vits.limits import LANGUAGES, LONE_SURROGATES, as_language
 from vits.text import auto, japanese_words, laughs, markup, phonemes, sentences
 from vits.text.auto import Span
 from vits.text.cleaners import Cleaner, find, tag_of
@@ -274,8 +274,8 @@ def _checked_language(language: str, cleaner: Cleaner, name: str) -> str | None:
 def readable(text: str, dropped: Counter[str]) -> str:
     """The text with one kind of line end and without lone surrogates, which are counted in `dropped`."""
     text = re.sub(r"\r\n?|[\u0085\u2028\u2029]", "\n", text)
-    dropped.update(re.findall("[\ud800-\udfff]", text))
-    return re.sub("[\ud800-\udfff]", "", text)
+    dropped.update(LONE_SURROGATES.findall(text))
+    return LONE_SURROGATES.sub("", text)
 
 
 def silence_of(text: str) -> UnspeakableText:
